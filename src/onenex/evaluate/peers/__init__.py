@@ -1,0 +1,1 @@
+"""Rival denoisers behind one Protocol."""

@@ -1,0 +1,1 @@
+"""The method: restoration, weights, the public Model."""

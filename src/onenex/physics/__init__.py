@@ -1,0 +1,1 @@
+"""Why fast scans are noisy: noise, k-space, degradation, noise estimation."""

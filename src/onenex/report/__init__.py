@@ -1,0 +1,1 @@
+"""The QA page of a run."""

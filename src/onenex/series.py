@@ -1,0 +1,151 @@
+"""The frozen records handed from stage to stage: Acquisition, SliceStack, Series, Denoised.
+
+None of them holds pixels of a whole series before they are needed: a `SliceStack` knows where its slices are, and
+its `Source` (DICOM or NIfTI) reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatImages = NDArray[np.float32]
+"""(slice, row, column) float32 images in the unit of their source."""
+
+UNKNOWN = "unknown"
+VENDORS = ("Siemens", "GE", "Philips", "UIH", "Hitachi", "Canon", UNKNOWN)
+ORGANS = ("head", "knee", "C-spine", "T-spine", "L-spine", "shoulder", UNKNOWN)
+SEQUENCES = ("T1w", "T2w", "T1-FLAIR", "T2-FLAIR", "PDw", "T2*w", "STIR", "DWI", "Dixon", "MT", UNKNOWN)
+PLANES = ("axial", "sagittal", "coronal", UNKNOWN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acquisition:
+    """How a series was acquired, as far as it is known.
+
+    Any string is accepted for the text fields (an organ OneNEX has never seen is not an error); `VENDORS`, `ORGANS`,
+    `SEQUENCES` and `PLANES` list the spellings that the product itself uses.
+    """
+
+    vendor: str = UNKNOWN
+    organ: str = UNKNOWN
+    sequence: str = UNKNOWN
+    plane: str = UNKNOWN
+    field_strength_T: float | None = None
+    """Static magnetic field, tesla."""
+    nex: float | None = None
+    """Number of signal averages (NEX, NSA)."""
+    acceleration: float | None = None
+    """Total in-plane acceleration (1 = none)."""
+    fat_suppressed: bool | None = None
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    """Field name → where its value came from, e.g. {"vendor": "Manufacturer (0008,0070)"}."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameRef:
+    """Where one slice's pixels are."""
+
+    path: Path
+    """The file (inside an unpacked archive where the input was one)."""
+    frame: int = 0
+    """0-based frame within the file; 0 for a single-frame file."""
+    sop_instance_uid: str = ""
+    """Empty for NIfTI."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceStack:
+    """One volume of a series: every slice position once, in rising order along the slice normal."""
+
+    label: str
+    """What sets this stack apart inside its series ("echo 2", "b 1000", "repeat 3"); empty when it is the only one."""
+    frames: tuple[FrameRef, ...]
+    rows: int
+    columns: int
+    spacing_mm: tuple[float, float, float] | None = None
+    """(between slices, between rows, between columns), mm; None when the source does not say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What a derived series says about its own making."""
+
+    version: str
+    """OneNEX version."""
+    weights_hash: str
+    """First 12 hex digits of the weights file's SHA-256."""
+    mode: str
+    strength: float
+    seed: int
+    description_suffix: str = "OneNEX"
+    """Appended to SeriesDescription."""
+
+
+class SeriesWriter(Protocol):
+    """Takes the results of one series, stack by stack."""
+
+    def write(self, stack: SliceStack, images: FloatImages) -> None:
+        """Write one stack; `images` (slice, row, column) in the unit that `Source.images` returned."""
+
+    def close(self) -> list[Path]:
+        """Finish the series and return the files written, as absolute paths inside the folder given to `Source.writer`."""
+
+
+class Source(Protocol):
+    """Reads pixels of a series and writes derived ones; one implementation for DICOM, one for NIfTI."""
+
+    def images(self, stack: SliceStack) -> FloatImages:
+        """Return (slice, row, column) float32 in the unit of the source after rescale.
+
+        Raises
+        ------
+        DecodeError
+            Pixel data that cannot be decoded.
+        """
+
+    def writer(self, series: Series, folder: Path, provenance: Provenance) -> SeriesWriter:
+        """Open a derived series inside `folder`, which exists and is ours alone (the pipeline renames it when all is done)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """One series as read: its stacks, what is known of it, and whether it may be denoised."""
+
+    uid: str
+    """SeriesInstanceUID; for NIfTI the file's name."""
+    path: Path
+    """The folder or file the series came from."""
+    description: str
+    number: int | None
+    acquisition: Acquisition
+    stacks: tuple[SliceStack, ...]
+    skip_reason: str | None = None
+    """Why the series must not be denoised; None when it may."""
+    source: Source
+    """Reads the pixels and writes results (dicom/ or nifti.py)."""
+
+    @property
+    def n_images(self) -> int:
+        """Slices in all stacks."""
+        return sum(len(stack.frames) for stack in self.stacks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Denoised:
+    """What the model returns for one stack."""
+
+    images: FloatImages
+    """(slice, row, column), the unit of the input."""
+    noise_sigma: FloatImages
+    """(slice, row, column), estimated noise standard deviation, the unit of the input."""
+    mode: str
+    strength: float
+    seed: int
+    weights_hash: str
+    """First 12 hex digits of the weights file's SHA-256."""

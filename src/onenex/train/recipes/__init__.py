@@ -1,0 +1,1 @@
+"""Training runs, each a function that returns a TrainConfig."""

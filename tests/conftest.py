@@ -1,0 +1,28 @@
+"""Shared fixtures: where the real scans are, and a loud skip when they are not."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder of the real scans (../shared/data, or ONENEX_DATA); the test is skipped without it."""
+    folder = Path(os.environ.get("ONENEX_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not (folder / "manifest.csv").is_file():
+        pytest.skip(f"real scans not found at {folder}: set ONENEX_DATA")
+    return folder
+
+
+@pytest.fixture
+def debian_program(request: pytest.FixtureRequest) -> str:
+    """Path of a program from a Debian package, given as `(program, package)` by indirect parametrisation."""
+    program, package = request.param
+    found = shutil.which(program)
+    if found is None:
+        pytest.skip(f"{program} not found: apt-get install {package}")
+    return found
