@@ -1,0 +1,178 @@
+"""The door to a folder of packed real scans: `manifest.csv` and one `.npz` a series, as described beside them."""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onenex.errors import DataError
+from onenex.series import Acquisition, FloatImages
+
+SIGNED_ZERO = 32768
+"""Where zero lies in a file whose signed 16-bit magnitudes were stored as unsigned ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanInfo:
+    """One row of the manifest. Fields keep the names of its columns; None where the row says nothing."""
+
+    path: Path
+    """The `.npz` file."""
+    split: str
+    """`train` or `test`."""
+    id: str
+    kind: str
+    """`clean` (slice, row, column) or `repeats` (slice, repeat, row, column)."""
+    organ: str
+    vendor: str
+    model: str
+    field_strength_T: float | None
+    sequence: str
+    plane: str
+    n_slices: int
+    n_repeats: int
+    rows: int
+    columns: int
+    echo_time_ms: float | None
+    repetition_time_ms: float | None
+    inversion_time_ms: float | None
+    flip_angle_deg: float | None
+    nex: float | None
+    pixel_spacing_mm: float | None
+    slice_thickness_mm: float | None
+    source: str
+    licence: str
+    note: str
+
+    @property
+    def acquisition(self) -> Acquisition:
+        """What the model may be told about this scan."""
+        return Acquisition(
+            vendor=self.vendor,
+            organ=self.organ,
+            sequence=self.sequence,
+            plane=self.plane,
+            field_strength_T=self.field_strength_T,
+            nex=self.nex,
+            evidence=dict.fromkeys(("vendor", "organ", "sequence", "plane", "field_strength_T", "nex"), "manifest.csv"),
+        )
+
+
+def read_manifest(folder: Path) -> list[ScanInfo]:
+    """Read `folder/manifest.csv`, in the order of its rows.
+
+    Parameters
+    ----------
+    folder
+        Holds `manifest.csv`, `train/<id>.npz` and `test/<id>.npz`.
+
+    Raises
+    ------
+    DataError
+        No manifest there, a column is missing, or a number cannot be read.
+    """
+    manifest = folder / "manifest.csv"
+    if not manifest.is_file():
+        raise DataError(f"no manifest.csv in {folder}: give the folder that holds it, with train/ and test/ beside it")
+    with manifest.open(newline="", encoding="utf-8") as stream:
+        return [_scan(row, folder, f"{manifest}:{number}") for number, row in enumerate(csv.DictReader(stream), start=2)]
+
+
+def load_images(info: ScanInfo) -> FloatImages:
+    """Load the magnitudes of one scan, arbitrary unit, never negative.
+
+    A file whose smallest value is 32768 or more holds signed numbers stored as unsigned ones (known case:
+    `head_patient5_t2flair`); its zero level is moved back by subtracting 32768.
+
+    Returns
+    -------
+    (slice, row, column) for `kind = clean`, (slice, repeat, row, column) for `kind = repeats`.
+
+    Raises
+    ------
+    DataError
+        The file is missing, is no packed scan, or its shape contradicts the manifest.
+    """
+    stored = load_array(info.path, "images")
+    expected: tuple[int, ...] = (info.n_slices, info.rows, info.columns)
+    if info.kind == "repeats":
+        expected = (info.n_slices, info.n_repeats, info.rows, info.columns)
+    if stored.shape != expected:
+        raise DataError(f"{info.path}: images have shape {stored.shape}, the manifest says {expected}: one of the two is out of date")
+    images = stored.astype(np.float32)
+    if images.size and images.min() >= SIGNED_ZERO:
+        images -= SIGNED_ZERO
+    return images
+
+
+def load_array(path: Path, name: str) -> NDArray[np.generic]:
+    """Load one array of a packed scan; pickled objects are never read.
+
+    Raises
+    ------
+    DataError
+        The file is missing, damaged, or has no such array.
+    """
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as packed:
+            array: NDArray[np.generic] = packed[name]
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing, though the manifest lists it") from None
+    except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: no readable array '{name}': {error}") from error
+    return array
+
+
+def _scan(row: dict[str, str | None], folder: Path, where: str) -> ScanInfo:
+    """Type one row; `where` is the file and line for messages."""
+
+    def text(column: str) -> str:
+        value = row.get(column)
+        if value is None:
+            raise DataError(f"{where}: no column '{column}'")
+        return value
+
+    def number(column: str) -> float | None:
+        value = text(column)
+        try:
+            return float(value) if value else None
+        except ValueError:
+            raise DataError(f"{where}: column '{column}' is '{value}', not a number") from None
+
+    def count(column: str) -> int:
+        value = number(column)
+        if value is None or value < 1 or value != int(value):
+            raise DataError(f"{where}: column '{column}' must be a whole number above 0, not '{text(column)}'")
+        return int(value)
+
+    return ScanInfo(
+        path=folder / text("split") / f"{text('id')}.npz",
+        split=text("split"),
+        id=text("id"),
+        kind=text("kind"),
+        organ=text("organ"),
+        vendor=text("vendor"),
+        model=text("model"),
+        field_strength_T=number("field_strength_T"),
+        sequence=text("sequence"),
+        plane=text("plane"),
+        n_slices=count("n_slices"),
+        n_repeats=count("n_repeats"),
+        rows=count("rows"),
+        columns=count("columns"),
+        echo_time_ms=number("echo_time_ms"),
+        repetition_time_ms=number("repetition_time_ms"),
+        inversion_time_ms=number("inversion_time_ms"),
+        flip_angle_deg=number("flip_angle_deg"),
+        nex=number("nex"),
+        pixel_spacing_mm=number("pixel_spacing_mm"),
+        slice_thickness_mm=number("slice_thickness_mm"),
+        source=text("source"),
+        licence=text("licence"),
+        note=text("note"),
+    )
