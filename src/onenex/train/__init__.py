@@ -1,1 +1,44 @@
 """Training: dataset, loop, checkpoints, recipes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from onenex.errors import DataError
+
+
+def run(recipe: str, data: Path, folder: Path, *, resume: bool = True, steps: int | None = None, threads: int | None = None) -> Path:
+    """Run a recipe by name and return the weights file it wrote.
+
+    Parameters
+    ----------
+    recipe
+        A name in `onenex.train.recipes.RECIPES`.
+    data
+        Folder with `manifest.csv` and the training files.
+    folder
+        Where checkpoints, logs and weights go; an interrupted run there is continued when `resume`.
+    steps
+        Instead of the recipe's number of optimiser steps.
+    threads
+        CPU threads for torch; its own choice when None.
+
+    Raises
+    ------
+    DataError
+        Unknown recipe, no training data, or an unreadable checkpoint.
+    """
+    import torch
+
+    from onenex.train.loop import train
+    from onenex.train.recipes import RECIPES
+
+    if recipe not in RECIPES:
+        raise DataError(f"no recipe '{recipe}': choose one of {', '.join(sorted(RECIPES))}")
+    config = RECIPES[recipe]()
+    if steps is not None:
+        config = replace(config, steps=steps)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return train(config, data, folder, resume=resume)

@@ -1,1 +1,10 @@
-"""Training runs, each a function that returns a TrainConfig."""
+"""Training runs by name; each recipe is a function that returns a TrainConfig."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from onenex.train.config import TrainConfig
+from onenex.train.recipes.restoration_cpu import restoration_cpu
+
+RECIPES: dict[str, Callable[[], TrainConfig]] = {"restoration_cpu": restoration_cpu}

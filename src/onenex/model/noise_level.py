@@ -1,0 +1,57 @@
+"""The learnt noise map: one magnitude image in, the standard deviation of its noise at every pixel out."""
+
+# shapes: B batch, C channel, H row, W column
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from onenex.nets.noise_net import NoiseNet
+
+SIGMA_RANGE = (0.0005, 0.5)
+"""Smallest and largest noise the map can say, in units of the series scale."""
+_DETAIL_GAINS = (300.0, 60.0, 12.0)
+
+
+def blur(image_BCHW: Tensor) -> Tensor:
+    """Return the 3×3 binomial mean of an image, edges replicated."""
+    padded = F.pad(image_BCHW, (1, 1, 1, 1), mode="replicate")
+    rows = padded[..., :-2, :] + 2 * padded[..., 1:-1, :] + padded[..., 2:, :]
+    return (rows[..., :-2] + 2 * rows[..., 1:-1] + rows[..., 2:]) / 16
+
+
+class NoiseLevel(nn.Module):
+    """σ_ω: image → noise map.
+
+    The image and its fine detail enter compressed at three gains, so that noise of 0.002 and of 0.15 of the scale are
+    both well inside the network's range. Its training needs no reference: on simulated scans σ is known, on real
+    repeats the spread of their difference tells it (`train.losses`).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = NoiseNet(channels_in=2 + len(_DETAIL_GAINS))
+
+    @property
+    def multiple(self) -> int:
+        """Height and width of the input must be multiples of this."""
+        return self.net.multiple
+
+    def forward(self, image_B1HW: Tensor) -> Tensor:
+        """Return σ (B, 1, H, W) in units of the series scale, smooth on the scale of 8 pixels.
+
+        Parameters
+        ----------
+        image_B1HW
+            Magnitudes divided by the series scale; H and W multiples of 8.
+        """
+        detail = image_B1HW - blur(image_B1HW)
+        channels = [image_B1HW, torch.asinh(30 * image_B1HW) / 3, *(torch.asinh(gain * detail) for gain in _DETAIL_GAINS)]
+        coarse = self.net(torch.cat(channels, dim=1))
+        log_sigma = math.log(0.03) + F.interpolate(coarse, scale_factor=8, mode="bilinear", align_corners=False)
+        low, high = SIGMA_RANGE
+        return torch.exp(log_sigma.clamp(math.log(low), math.log(high)))

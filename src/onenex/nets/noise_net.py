@@ -1,0 +1,39 @@
+"""The network behind the noise map: reads an image in several normalisations, writes log σ on a grid of 8×8 pixels."""
+
+# shapes: B batch, C channel, H row, W column; H and W multiples of `NoiseNet.multiple`
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from onenex.nets.blocks import ResidualBlock, down
+
+
+class NoiseNet(nn.Module):
+    """Convolutional encoder to 1/8 resolution with the image-wide mean features mixed in before the read-out."""
+
+    def __init__(self, channels_in: int, widths: Sequence[int] = (32, 48, 64)) -> None:
+        super().__init__()
+        self.multiple = 8
+        fine, middle, coarse = widths
+        self.encoder = nn.Sequential(
+            nn.PixelUnshuffle(2),
+            nn.Conv2d(4 * channels_in, fine, 3, padding=1),
+            ResidualBlock(fine),
+            down(fine, middle),
+            ResidualBlock(middle),
+            down(middle, coarse),
+            ResidualBlock(coarse),
+        )
+        self.context = nn.Linear(coarse, coarse)
+        self.readout = nn.Sequential(ResidualBlock(coarse), nn.ReLU(), nn.Conv2d(coarse, 1, 1))
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Return (B, 1, H/8, W/8)."""
+        features: Tensor = self.encoder(x_BCHW)
+        whole_image = torch.relu(self.context(features.mean(dim=(2, 3))))
+        output: Tensor = self.readout(features + whole_image[:, :, None, None])
+        return output

@@ -1,0 +1,168 @@
+"""Training patches: clean slices degraded by `physics/`, and real repeats as noise-to-noise pairs.
+
+A batch is a pure function of (data, config, seed, step): a resumed run sees what an uninterrupted one would have seen.
+"""
+
+# shapes: B batch, H row, W column
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import fft
+from torch import Tensor
+
+from onenex.errors import DataError
+from onenex.physics import degrade, estimate
+from onenex.physics.scale import series_scale
+from onenex.scans import ScanInfo, load_images, read_manifest
+from onenex.train.config import TrainConfig
+
+Array = NDArray[np.float32]
+FOREGROUND = 0.1
+"""Pixels above this fraction of the scale count as foreground."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """One training file in memory."""
+
+    info: ScanInfo
+    images: Array
+    """(slice, repeat, row, column) divided by the series scale; one repeat for clean files."""
+    slices: NDArray[np.int64]
+    """Indices of the slices that this split may use."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Patches of one step; all images in units of the series scale."""
+
+    measured_B1HW: Tensor
+    target_B1HW: Tensor
+    """Noise-free reference (simulated), or the mean of other repeats (real)."""
+    sigma_B1HW: Tensor
+    """True σ of `measured` (simulated); zero where unknown (real)."""
+    is_real_B: Tensor
+    nex_B: Tensor
+    """Averages in `measured`, real patches only (1 otherwise)."""
+    target_nex_B: Tensor
+    """Averages in `target`, real patches only."""
+
+
+def load_scans(folder: Path, config: TrainConfig, *, holdout: bool) -> list[Scan]:
+    """Load the train split of `folder`, either the slices to learn from or those held out for validation.
+
+    Raises
+    ------
+    DataError
+        The folder has no manifest or no training file.
+    """
+    scans = []
+    for info in read_manifest(folder):
+        if info.split != "train":
+            continue
+        images = load_images(info)
+        images = images if info.kind == "repeats" else images[:, None]
+        index = np.arange(len(images))
+        held = index % config.holdout_every == config.holdout_every - 1
+        chosen = index[held] if holdout else index[~held]
+        if chosen.size:
+            scans.append(Scan(info=info, images=images / series_scale([images]), slices=chosen))
+    if not scans:
+        raise DataError(f"{folder}: no training file: manifest.csv needs rows with split 'train'")
+    return scans
+
+
+def draw_batch(scans: list[Scan], config: TrainConfig, generator: np.random.Generator) -> Batch:
+    """Draw one batch; simulated patches first, then real ones (all simulated when there are no repeats)."""
+    clean = [scan for scan in scans if scan.info.kind == "clean"]
+    real = [scan for scan in scans if scan.info.kind == "repeats"]
+    n_real = config.real_per_batch if real else 0
+    n_simulated = config.simulated_per_batch + config.real_per_batch - n_real
+    if not clean:
+        n_real, n_simulated = n_real + n_simulated, 0
+    patches = [_simulated(_pick(clean, generator), config, generator) for _ in range(n_simulated)]
+    patches += [_real(_pick(real, generator), config, generator) for _ in range(n_real)]
+    measured, target, sigma, nex, target_nex = zip(*patches, strict=True)
+    return Batch(
+        measured_B1HW=_stack(measured),
+        target_B1HW=_stack(target),
+        sigma_B1HW=_stack(sigma),
+        is_real_B=torch.tensor([False] * n_simulated + [True] * n_real),
+        nex_B=torch.tensor(nex, dtype=torch.float32),
+        target_nex_B=torch.tensor(target_nex, dtype=torch.float32),
+    )
+
+
+_Patch = tuple[Array, Array, Array, int, int]
+
+
+def _pick(scans: list[Scan], generator: np.random.Generator) -> Scan:
+    """Pick a scan; large files more often, by the square root of their slices."""
+    weights = np.sqrt([len(scan.slices) for scan in scans])
+    return scans[generator.choice(len(scans), p=weights / weights.sum())]
+
+
+def _simulated(scan: Scan, config: TrainConfig, generator: np.random.Generator) -> _Patch:
+    """Draw a clean patch, and a fast scan of it; the clean image's own noise is counted into σ."""
+    image = scan.images[generator.choice(scan.slices), 0]
+    if generator.random() < 0.5:
+        image = _crop_kspace(image, generator.uniform(0.4, 1.0))
+    side = config.patch + 2 * config.margin
+    clean = _place(image[None], side, generator)[0] * _gain(image, generator)
+    clean = np.maximum(clean, 0)
+    pair = degrade.acquire(clean, degrade.draw_scan(clean.shape, config.ranges, generator), generator)
+    inner = slice(config.margin, config.margin + config.patch)
+    floor = estimate.noise_floor(pair.reference, FOREGROUND)
+    sigma = np.sqrt(pair.sigma[inner, inner] ** 2 + np.float32(floor**2))
+    return pair.measured[inner, inner], pair.reference[inner, inner], sigma, 1, 1
+
+
+def _real(scan: Scan, config: TrainConfig, generator: np.random.Generator) -> _Patch:
+    """Draw two means of disjoint sets of repeats of the same slice."""
+    repeats = scan.images[generator.choice(scan.slices)]
+    order = generator.permutation(len(repeats))
+    nex = int(generator.integers(1, len(repeats))) if generator.random() < 0.5 else 1
+    pair = np.stack([repeats[order[:nex]].mean(0), repeats[order[nex:]].mean(0)])
+    pair = _place(pair, config.patch, generator) * _gain(pair[0], generator)
+    return pair[0], pair[1], np.zeros_like(pair[0]), nex, len(repeats) - nex
+
+
+def _gain(image: Array, generator: np.random.Generator) -> np.float32:
+    """Draw an intensity gain; half of the time relative to the slice's own brightness, as in a series of its own."""
+    own = np.percentile(image, 99) if generator.random() < 0.5 else 1.0
+    return np.float32(np.exp(generator.uniform(np.log(0.6), np.log(1.3))) / max(own, 0.1))
+
+
+def _crop_kspace(image: Array, fraction: float) -> Array:
+    """Return `image` on a coarser matrix, by keeping the central `fraction` of its k-space."""
+    k = fft.fftshift(fft.fft2(image))
+    n_rows, n_columns = (2 * round(n * fraction / 2) for n in image.shape)
+    top, left = ((n // 2 - m // 2) for n, m in zip(image.shape, (n_rows, n_columns), strict=True))
+    cropped = fft.ifft2(fft.ifftshift(k[top : top + n_rows, left : left + n_columns]))
+    return (np.abs(cropped) * (n_rows * n_columns / image.size)).astype(np.float32)
+
+
+def _place(images: Array, side: int, generator: np.random.Generator) -> Array:
+    """Cut the same random square from images (n, row, column), reflecting small ones; random flips and quarter turns."""
+    short = [max(0, side - n) for n in images.shape[1:]]
+    if any(short):
+        images = np.pad(images, ((0, 0), *((s // 2, s - s // 2) for s in short)), mode="symmetric")
+    best = images[:, :side, :side]
+    for _ in range(4):  # prefer squares with anatomy in them
+        top, left = (int(generator.integers(0, n - side + 1)) for n in images.shape[1:])
+        best = images[:, top : top + side, left : left + side]
+        if np.mean(best[0] > FOREGROUND) > generator.uniform(0.05, 0.5):
+            break
+    if generator.random() < 0.5:
+        best = best[:, ::-1]
+    return np.ascontiguousarray(np.rot90(best, int(generator.integers(4)), axes=(1, 2)))
+
+
+def _stack(images: tuple[Array, ...]) -> Tensor:
+    return torch.from_numpy(np.stack(images).astype(np.float32))[:, None]

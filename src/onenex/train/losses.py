@@ -1,0 +1,80 @@
+"""Losses: restoration in units of the noise, and the noise map by maximum likelihood.
+
+Simulated patches know their noise-free reference and their σ. Real patches know neither: their target is another
+repeat, which has its own noise and the same Rician floor, so the restored image is sent through the Rician mean before it is
+compared with it.
+"""
+
+# shapes: B batch, H row, W column
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from onenex.model.noise_level import blur
+from onenex.train.dataset import FOREGROUND, Batch
+
+_SIGMA_FLOOR = 0.005
+_BACKGROUND_WEIGHT = 0.25
+
+
+def rice_mean(amplitude: Tensor, sigma: Tensor) -> Tensor:
+    """Return the expected magnitude of `amplitude` under Rician noise; as `physics.noise.rice_mean`, with gradients."""
+    safe = sigma.clamp_min(1e-5)
+    t = (amplitude / safe).square() / 4
+    mean: Tensor = safe * math.sqrt(math.pi / 2) * ((1 + 2 * t) * torch.special.i0e(t) + 2 * t * torch.special.i1e(t))
+    return mean
+
+
+def restoration_loss(restored_B1HW: Tensor, batch: Batch, sigma_B1HW: Tensor) -> Tensor:
+    """Return the mean squared error, weighted by σ^(−3/2) and by foreground.
+
+    Parameters
+    ----------
+    restored_B1HW
+        f_ψ(measured), units of the scale.
+    batch
+        The patches.
+    sigma_B1HW
+        The map that the restoration was given; treated as a constant.
+
+    Notes
+    -----
+    1/σ² would let nearly clean patches rule (there the error is half of σ², in noisy ones a twentieth), 1/σ the noisy ones.
+    """
+    sigma = sigma_B1HW.detach()
+    real = batch.is_real_B[:, None, None, None]
+    single_shot = sigma * batch.nex_B.sqrt()[:, None, None, None]
+    prediction = torch.where(real, rice_mean(restored_B1HW, single_shot), restored_B1HW)
+    weight = (sigma.square() + _SIGMA_FLOOR**2).pow(-0.75) * 0.01
+    seen = torch.where(real, blur(batch.measured_B1HW), batch.target_B1HW)
+    weight = weight * torch.where(seen > FOREGROUND, 1.0, _BACKGROUND_WEIGHT)
+    return (weight * (prediction - batch.target_B1HW).square()).mean()
+
+
+def noise_loss(estimate_B1HW: Tensor, batch: Batch) -> Tensor:
+    """Return how far the noise map is off.
+
+    Simulated: mean |log σ̂ − log σ|. Real: negative log-likelihood of the difference of two repeats under a Laplace
+    distribution whose mean absolute value is that of Gaussian noise with σ̂; less swayed by pulsation than a Gaussian.
+    Only foreground three σ̂ above zero counts there, where magnitude noise is Gaussian.
+    """
+    real = batch.is_real_B
+    loss = estimate_B1HW.new_zeros(())
+    if not bool(real.all()):
+        simulated = ~real
+        ratio = torch.log(estimate_B1HW[simulated] / batch.sigma_B1HW[simulated].clamp_min(1e-4))
+        weight = torch.where(batch.target_B1HW[simulated] > FOREGROUND, 1.0, 0.3)
+        loss = loss + (weight * ratio.abs()).sum() / weight.sum() * simulated.float().mean()
+    if bool(real.any()):
+        nex = (batch.nex_B / batch.target_nex_B)[real][:, None, None, None]
+        spread = estimate_B1HW[real] * torch.sqrt(1 + nex) * math.sqrt(2 / math.pi)
+        difference = (batch.measured_B1HW - batch.target_B1HW)[real].abs()
+        seen = blur((batch.measured_B1HW + batch.target_B1HW)[real] / 2)
+        inside = ((seen > FOREGROUND) & (seen > 3 * estimate_B1HW[real].detach())).float()
+        likelihood = torch.log(spread / 0.03) + difference / spread
+        loss = loss + (inside * likelihood).sum() / inside.sum().clamp_min(1.0) * real.float().mean()
+    return loss
