@@ -49,9 +49,17 @@ class NoiseLevel(nn.Module):
         image_B1HW
             Magnitudes divided by the series scale; H and W multiples of 8.
         """
+        return self.read_out(self.encode(image_B1HW))
+
+    def encode(self, image_B1HW: Tensor) -> Tensor:
+        """Return the local features (B, C, H/8, W/8); reaches no further than 40 pixels, so it may be tiled."""
         detail = image_B1HW - blur(image_B1HW)
         channels = [image_B1HW, torch.asinh(30 * image_B1HW) / 3, *(torch.asinh(gain * detail) for gain in _DETAIL_GAINS)]
-        coarse = self.net(torch.cat(channels, dim=1))
-        log_sigma = math.log(0.03) + F.interpolate(coarse, scale_factor=8, mode="bilinear", align_corners=False)
+        features: Tensor = self.net.encoder(torch.cat(channels, dim=1))
+        return features
+
+    def read_out(self, features: Tensor) -> Tensor:
+        """Return σ (B, 1, H, W) of the local features of a whole image."""
+        log_sigma = math.log(0.03) + F.interpolate(self.net.read_out(features), scale_factor=8, mode="bilinear", align_corners=False)
         low, high = SIGMA_RANGE
         return torch.exp(log_sigma.clamp(math.log(low), math.log(high)))

@@ -24,7 +24,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return x + second(relu(first(x))), same shape."""
-        return x_BCHW + self.second(torch.relu(self.first(x_BCHW)))
+        output: Tensor = x_BCHW + self.second(torch.relu(self.first(x_BCHW)))
+        return output
 
 
 def down(channels_in: int, channels_out: int) -> nn.Module:

@@ -33,7 +33,10 @@ class NoiseNet(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return (B, 1, H/8, W/8)."""
-        features: Tensor = self.encoder(x_BCHW)
+        return self.read_out(self.encoder(x_BCHW))
+
+    def read_out(self, features: Tensor) -> Tensor:
+        """Return (B, 1, h, w) of encoder features (B, coarse, h, w)."""
         whole_image = torch.relu(self.context(features.mean(dim=(2, 3))))
         output: Tensor = self.readout(features + whole_image[:, :, None, None])
         return output

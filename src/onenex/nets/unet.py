@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -26,9 +27,9 @@ class UNet(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int, widths: Sequence[int], depth: int = 1) -> None:
         super().__init__()
-        self.multiple = 2 ** len(widths)
+        self.multiple: int = 2 ** len(widths)
         self.stem = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4 * channels_in, widths[0], 3, padding=1))
-        steps = list(zip(widths[:-1], widths[1:], strict=True))
+        steps = list(itertools.pairwise(widths))
         self.encoders = nn.ModuleList(_stage(width, depth) for width in widths[:-1])
         self.downs = nn.ModuleList(down(fine, coarse) for fine, coarse in steps)
         self.bottom = _stage(widths[-1], 2 * depth)

@@ -122,7 +122,7 @@ def acquire(clean: Array, scan: Scan, generator: np.random.Generator) -> Degrade
     measured = total / scan.nex
     sigma = channel_sigma / np.sqrt(scan.nex)
     if scan.magnitude_filter is not None:
-        measured = np.maximum(kspace.apply_window(measured, scan.magnitude_filter).real, 0)
+        measured = np.maximum(kspace.apply_window(measured.astype(np.float32), scan.magnitude_filter).real, 0)
         signal = np.maximum(kspace.apply_window(signal, scan.magnitude_filter).real, 0)
         sigma = sigma * kspace.noise_gain(scan.window * scan.magnitude_filter) / gain
     if scan.mask_threshold > 0:

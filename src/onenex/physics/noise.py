@@ -37,7 +37,7 @@ def rician(amplitude: Array, sigma: Sigma, generator: np.random.Generator) -> Ar
     Gudbjartsson & Patz, Magn. Reson. Med. 34:910 (1995), eq. 1. In air the mean is σ√(π/2) = 1.2533 σ.
     """
     noise = gaussian(amplitude.shape, generator)
-    return np.abs(amplitude + np.asarray(sigma, dtype=np.float32) * noise).astype(np.float32)
+    return np.asarray(np.abs(amplitude + np.asarray(sigma, dtype=np.float32) * noise), dtype=np.float32)
 
 
 def noncentral_chi(amplitude: Array, sigma: Sigma, n_coils: int, generator: np.random.Generator) -> Array:
@@ -102,7 +102,7 @@ def g_factor_map(shape: tuple[int, int], generator: np.random.Generator, peak: f
     span = float(mix.max() - mix.min()) or 1.0
     log_map = (mix - mix.min()) / span * np.log(generator.uniform(1.2, peak))
     relative = np.exp(log_map)
-    return (relative / np.sqrt(np.mean(relative**2))).astype(np.float32)
+    return np.asarray(relative / np.sqrt(np.mean(relative**2)), dtype=np.float32)
 
 
 def nex_average(amplitude: Array, sigma: Sigma, nex: int, generator: np.random.Generator) -> Array:

@@ -145,7 +145,7 @@ def _crop_kspace(image: Array, fraction: float) -> Array:
     n_rows, n_columns = (2 * round(n * fraction / 2) for n in image.shape)
     top, left = ((n // 2 - m // 2) for n, m in zip(image.shape, (n_rows, n_columns), strict=True))
     cropped = fft.ifft2(fft.ifftshift(k[top : top + n_rows, left : left + n_columns]))
-    return (np.abs(cropped) * (n_rows * n_columns / image.size)).astype(np.float32)
+    return np.asarray(np.abs(cropped) * (n_rows * n_columns / image.size), dtype=np.float32)
 
 
 def _place(images: Array, side: int, generator: np.random.Generator) -> Array:

@@ -157,7 +157,7 @@ class _Journal:
         try:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+            self._writer = SummaryWriter(str(folder))
         except ImportError:
             log.warning("tensorboard=missing log=%s", self._path)
 
