@@ -53,3 +53,15 @@ def scale_of(series: Series, kept: FloatImages | None) -> float:
     if not highest > lowest:
         raise UnsupportedSeries(f"every pixel is {lowest:g}: there is nothing to denoise")
     return scale
+
+
+def refusal(series: Series) -> str | None:
+    """Return why `denoise` would not touch a series, as far as its headers tell; None when it would."""
+    if series.skip_reason is not None:
+        return series.skip_reason
+    try:
+        for stack in series.stacks:
+            check_size(stack)
+    except (OutOfDomain, UnsupportedSeries) as error:
+        return str(error)
+    return None

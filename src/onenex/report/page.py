@@ -105,7 +105,8 @@ def _series(entry: Entry) -> dict[str, Any]:
             "noise_sigma": _number(findings.noise_sigma),
             "residual_sigma": f"{findings.residual_sigma:.2f}" if findings.residual_sigma is not None else "–",
         },
-        "acquisition": list(_known(entry.acquisition)),
+        "acquisition": _known(entry.acquisition),
+        "unknown": ", ".join(label for name, label, _ in _FIELDS if getattr(entry.acquisition, name) in (None, UNKNOWN)),
         "pictures": [_picture(picture) for picture in findings.pictures],
         "histogram": _histogram(findings),
     }
@@ -124,7 +125,6 @@ def _known(acquisition: Acquisition) -> list[tuple[str, str, str]]:
     for name, label, unit in _FIELDS:
         value = getattr(acquisition, name)
         if value is None or value == UNKNOWN:
-            rows.append((label, "not known", ""))
             continue
         text = {True: "yes", False: "no"}[value] if isinstance(value, bool) else (f"{value:g}" if isinstance(value, float) else str(value))
         rows.append((label, text + unit, acquisition.evidence.get(name, "")))
@@ -135,7 +135,7 @@ def _picture(picture: Picture) -> dict[str, Any]:
     factor = int(np.ceil(max(picture.before.shape) / MAX_SIDE))
     before, after, residual, sigma = (_shrink(image, factor) for image in (picture.before, picture.after, picture.residual, picture.noise_sigma))
     low, high = picture.window
-    top = float(np.percentile(sigma, 99.5)) if sigma.size else 0.0
+    top = 1.2 * float(np.percentile(sigma, 99.5))
     rows, columns = before.shape
     return {
         "label": picture.label,

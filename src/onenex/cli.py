@@ -1,0 +1,164 @@
+"""The `onenex` command: verbs only. Heavy packages are imported by the verb that needs them, so that `--help` is quick."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onenex import __version__, console
+
+app = typer.Typer(
+    name="onenex",
+    help="Fast, noisy MRI scans in; reference-quality images out. For research use: not a medical device.",
+    epilog=console.EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+benchmark = typer.Typer(help="Measure OneNEX against other tools on real scans.", no_args_is_help=True)
+app.add_typer(benchmark, name="benchmark")
+
+
+class Mode(StrEnum):
+    """Ways to denoise."""
+
+    FAST = "fast"
+
+
+Input = Annotated[Path, typer.Argument(metavar="IN", help="DICOM file, folder, DICOMDIR or zip, or NIfTI file or folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Data = Annotated[Path, typer.Option(help="Folder with manifest.csv, train/ and test/.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores by default.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")] = False) -> None:
+    pass
+
+
+@app.command()
+def denoise(  # noqa: PLR0913 - one parameter an option
+    source: Input,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Folder to make; it appears when all is done.")],
+    mode: Annotated[Mode, typer.Option(help="fast: one pass.")] = Mode.FAST,
+    strength: Annotated[float, typer.Option(min=0.0, max=1.0, help="0 returns the stored pixels bit for bit.")] = 1.0,
+    device: Device = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same images.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Denoise every series of IN into the new folder OUT, with a QA page."""
+    with console.guard(as_json):
+        from onenex.pipeline import denoise_path
+
+        with console.progress_bar() as progress:
+            report = denoise_path(
+                source, output, mode=mode.value, strength=strength, seed=seed, device=device, overwrite=overwrite, progress=progress
+            )
+        if as_json:
+            console.print_json(report.as_json())
+        else:
+            console.print_report(report)
+    raise typer.Exit(console.report_code(report))
+
+
+@app.command()
+def inspect(source: Input, as_json: Json = False) -> None:
+    """List the series of IN, what `denoise` would do with each and why, and what is known of its acquisition."""
+    with console.guard(as_json):
+        from onenex.checks import refusal
+        from onenex.inputs import read_series
+
+        series = [console.series_as_json(one, refusal(one)) for one in read_series(source)]
+        if as_json:
+            console.print_json({"series": series})
+        else:
+            for one in series:
+                console.print_series(one)
+    raise typer.Exit(console.ExitCode.DONE if any(one["would"] == "denoise" for one in series) else console.ExitCode.NOTHING_TO_DENOISE)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make; one of an earlier demo is replaced.")] = Path("demo-output"),
+    device: Device = "auto",
+) -> None:
+    """Scan a head phantom at NEX 1, denoise it and a real MR image, check the results and say what was gained."""
+    with console.guard():
+        from onenex.demo import run
+
+        with console.progress_bar() as progress:
+            result = run(output, device=device, progress=progress)
+        typer.echo(result.text())
+    raise typer.Exit(console.ExitCode.DONE if result.passed else console.ExitCode.UNHEALTHY)
+
+
+@app.command()
+def doctor(device: Device = "auto", as_json: Json = False) -> None:
+    """Check this installation: versions, codecs, weights, device, and a timed slice. Ends with 1 if anything is amiss."""
+    with console.guard(as_json):
+        from onenex.doctor import examine
+
+        diagnosis = examine(device)
+        if as_json:
+            console.print_json(diagnosis.as_json())
+        else:
+            typer.echo(diagnosis.text())
+    raise typer.Exit(console.ExitCode.DONE if diagnosis.healthy else console.ExitCode.UNHEALTHY)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe, e.g. restoration_cpu.")],
+    data: Data,
+    run_dir: Annotated[Path, typer.Option("--run", help="Folder for checkpoints and logs.")] = Path("runs/latest"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the run's folder.")] = False,
+    minutes: Annotated[float | None, typer.Option(min=0.0, help="Stop after this long.")] = None,
+    threads: Threads = None,
+) -> None:
+    """Train a network by a recipe."""
+    with console.guard():
+        from onenex.train import run
+
+        run(recipe, data=data, run_dir=run_dir, resume=resume, minutes=minutes, threads=threads)
+
+
+@benchmark.command()
+def denoisers(
+    data: Data,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the table as CSV and JSON.")] = None,
+    device: Device = "auto",
+    threads: Threads = None,
+) -> None:
+    """Print one table: OneNEX and its peers on every file of DATA/test."""
+    with console.guard():
+        from onenex.evaluate.benchmark import run
+
+        run(data, output=output, device=device, threads=threads)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def main() -> None:
+    """Run the command line."""
+    console.end_on_sigterm()
+    app()
+
+
+if __name__ == "__main__":
+    main()
