@@ -115,7 +115,7 @@ class NiftiWriter:
 
     def __init__(self, *, source: NiftiSource, folder: Path, provenance: Provenance) -> None:
         self._source, self._provenance = source, provenance
-        self._path = free_name(folder.resolve(), source.path, provenance.description_suffix)
+        self._path = free_name(folder.absolute(), source.path, provenance.description_suffix)
         self._n_written = 0
         gzipped = self._path.suffix == ".gz"
         self._file = gzip.GzipFile(self._path, "wb", compresslevel=_GZIP_LEVEL, mtime=0) if gzipped else self._path.open("wb")
