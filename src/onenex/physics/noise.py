@@ -52,7 +52,7 @@ def noncentral_chi(amplitude: Array, sigma: Sigma, n_coils: int, generator: np.r
     power = np.abs(amplitude + sigma32 * gaussian(amplitude.shape, generator)) ** 2
     for _ in range(n_coils - 1):
         power += np.abs(sigma32 * gaussian(amplitude.shape, generator)) ** 2
-    return np.sqrt(power).astype(np.float32)
+    return np.asarray(np.sqrt(power), dtype=np.float32)
 
 
 def rice_mean(amplitude: Array, sigma: Sigma) -> NDArray[np.float64]:

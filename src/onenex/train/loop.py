@@ -78,8 +78,8 @@ def train(config: TrainConfig, data: Path, folder: Path, *, resume: bool = True)
             journal.write(step, validate(ema.noise_level, ema.restoration, held_out, config))
         if step % config.checkpoint_every == 0 or step == config.steps:
             checkpoint.save(folder, {"networks": networks.state_dict(), "ema": ema.state_dict(), "optimizer": optimizer.state_dict(), "step": step})
-            _export(ema, config, folder, step)
-    return _export(ema, config, folder, step)
+            _export(ema, config, folder, step, scans)
+    return _export(ema, config, folder, step, scans)
 
 
 def _step(networks: Networks, ema: Networks, optimizer: torch.optim.Optimizer, batch: Batch, config: TrainConfig, step: int) -> dict[str, float]:
@@ -139,12 +139,14 @@ def _batches(scans: list[Scan], config: TrainConfig, first: int) -> Iterator[Bat
         yield item
 
 
-def _export(ema: Networks, config: TrainConfig, folder: Path, step: int) -> Path:
-    """Write the averaged weights with their configuration."""
+def _export(ema: Networks, config: TrainConfig, folder: Path, step: int, scans: list[Scan]) -> Path:
+    """Write the averaged weights with their configuration and the sources and licences of what they learnt from."""
     from onenex.model.weights import save
 
     path = folder / "weights.safetensors"
-    save(path, ema.noise_level, ema.restoration, card={"recipe": config.name, "steps": str(step), "config": json.dumps(asdict(config))})
+    sources = sorted({f"{scan.info.source} (licence: {scan.info.licence})" for scan in scans})
+    card = {"recipe": config.name, "steps": str(step), "config": json.dumps(asdict(config)), "training_data": "; ".join(sources)}
+    save(path, ema.noise_level, ema.restoration, card=card)
     return path
 
 
