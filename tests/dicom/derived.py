@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.uid import JPEGLSLossless
 
 from onenex.dicom.files import quiet
 from onenex.dicom.source import DicomSource
@@ -44,6 +45,16 @@ def series_of(paths: Sequence[Path], n_stacks: int = 1) -> Series:
         stacks=tuple(stacks),
         source=source,
     )
+
+
+def coded(paths: list[Path], syntax: str) -> list[Path]:
+    """Compress files in place, with the encoders that OneNEX uses (GDCM's RLE encoder aborts on odd 8-bit images)."""
+    plugin = "pyjpegls" if syntax == JPEGLSLossless else "pylibjpeg"
+    for path in paths:
+        dataset = dcmread(path)
+        dataset.compress(syntax, encoding_plugin=plugin, generate_instance_uid=False)
+        dataset.save_as(path, enforce_file_format=True)
+    return paths
 
 
 def same(images: FloatImages) -> FloatImages:

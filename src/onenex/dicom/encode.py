@@ -34,6 +34,8 @@ _FAMILIES = {
     JPEGLSLossless: (JPEGLSLossless, JPEGLSNearLossless),
     JPEG2000Lossless: (JPEG2000Lossless, JPEG2000, JPEG2000MCLossless, JPEG2000MC, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K),
 }
+_PLUGINS = {RLELossless: "pylibjpeg", JPEGLSLossless: "pyjpegls", JPEG2000Lossless: "pylibjpeg"}
+"""Encoders by name: GDCM's, which pydicom would try first for RLE, aborts the whole process on 8-bit images of odd size."""
 _WORDS = {"OW": "u2", "OL": "u4", "OF": "u4", "OD": "u8", "OV": "u8"}
 """VRs whose bytes pydicom hands over unswapped → their word (PS3.5 6.2)."""
 
@@ -101,6 +103,7 @@ def _encode(dataset: Dataset, frame: NDArray[Any], syntax: UID) -> bytes:
     """Compress one frame."""
     encoded = get_encoder(syntax).encode(
         np.ascontiguousarray(frame),
+        encoding_plugin=_PLUGINS[syntax],
         rows=frame.shape[0],
         columns=frame.shape[1],
         number_of_frames=1,
