@@ -16,6 +16,7 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     MRImageStorage,
+    RLELossless,
     generate_uid,
 )
 
@@ -149,7 +150,8 @@ def save(dataset: FileDataset, path: Path, transfer_syntax: str = ExplicitVRLitt
     if syntax.is_encapsulated:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            dataset.compress(syntax, generate_instance_uid=False)
+            codec = "pylibjpeg" if syntax == RLELossless else ""  # GDCM's RLE encoder aborts on pixels that do not compress
+            dataset.compress(syntax, encoding_plugin=codec, generate_instance_uid=False)
     else:
         dataset.file_meta.TransferSyntaxUID = syntax
         if syntax == ExplicitVRBigEndian and "PixelData" in dataset and dataset.BitsAllocated > 8:

@@ -42,6 +42,13 @@ def sequence_of(header: FrameHeader) -> tuple[str, str] | None:
     return _technique(header) or _standard_contrast(header, timing) or _weighting(header, timing) or _named(header, timing)
 
 
+def _cite_timing(header: FrameHeader, *keywords: str) -> str:
+    """Cite timing attributes by the names that this header gives them, classic or enhanced."""
+    enhanced = {"ScanningSequence": "EchoPulseSequence", "EchoTime": "EffectiveEchoTime", "InversionTime": "InversionTimes"}
+    names = ("ScanningSequence", *keywords)
+    return cite(*(enhanced[name] if name in enhanced and header.raw(name) is None else name for name in names))
+
+
 def _echo_time(header: FrameHeader) -> float:
     return header.number("EffectiveEchoTime") or header.number("EchoTime") or 0.0
 
@@ -94,14 +101,14 @@ def _weighting(header: FrameHeader, timing: _Timing) -> Finding | None:
     if not kinds or timing.echo <= 0:
         return None
     if "GR" in kinds:
-        name, basis = _gradient_echo(kinds, header, timing), ("ScanningSequence", "EchoTime", "FlipAngle")
+        name, basis = _gradient_echo(kinds, header, timing), ("EchoTime", "FlipAngle")
     elif "IR" in kinds:
-        name, basis = _inversion_recovery(timing), ("ScanningSequence", "InversionTime", "EchoTime")
+        name, basis = _inversion_recovery(timing), ("InversionTime", "EchoTime")
     elif "EP" in kinds:
-        name, basis = ("T2w" if timing.echo >= 40 else None), ("ScanningSequence", "EchoTime", "RepetitionTime")
+        name, basis = ("T2w" if timing.echo >= 40 else None), ("EchoTime", "RepetitionTime")
     else:
-        name, basis = _spin_echo(timing), ("ScanningSequence", "EchoTime", "RepetitionTime")
-    return (name, cite(*basis)) if name else None
+        name, basis = _spin_echo(timing), ("EchoTime", "RepetitionTime")
+    return (name, _cite_timing(header, *basis)) if name else None
 
 
 def _gradient_echo(kinds: set[str], header: FrameHeader, timing: _Timing) -> str | None:
@@ -150,5 +157,5 @@ def _named(header: FrameHeader, timing: _Timing) -> Finding | None:
         if len(names) == 1:
             return names[0], cite(keyword)
     if "SE" in _kinds(header) and timing.repetition >= 1500 and 40 < timing.echo < 60:
-        return "T2w", cite("ScanningSequence", "EchoTime", "RepetitionTime")
+        return "T2w", _cite_timing(header, "EchoTime", "RepetitionTime")
     return None

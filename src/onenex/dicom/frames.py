@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from typing import cast
 
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag, Tag
 
 MACROS: dict[str, str] = {
     "EffectiveEchoTime": "MREchoSequence",
@@ -66,13 +69,16 @@ class FrameHeader:
 
     def raw(self, keyword: str) -> object:
         """Return the value as pydicom gives it, or None when it is absent, empty or unreadable."""
+        tag = _tag(keyword)
         for holder in self._holders(keyword):
+            if tag not in holder.keys():  # noqa: SIM118 - the keys are plain tags, while `in` of a Dataset parses its operand
+                continue
             try:
-                value = holder.get(keyword)
-            except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, OverflowError):
+                value = holder[tag].value
+            except (ValueError, TypeError, LookupError, AttributeError, NotImplementedError, OverflowError):
                 continue  # a damaged element of the file is no value
             if value is not None and value != "" and not (isinstance(value, MultiValue) and len(value) == 0):
-                return value
+                return cast(object, value)
         return None
 
     def text(self, keyword: str) -> str:
@@ -122,12 +128,23 @@ class FrameHeader:
         yield self.dataset
 
     def _group(self, macro: str) -> Iterator[Dataset]:
-        for name, index in (("PerFrameFunctionalGroupsSequence", self.frame), ("SharedFunctionalGroupsSequence", 0)):
-            groups = self.dataset.get(name)
+        for groups_tag, index in ((_PER_FRAME, self.frame), (_SHARED, 0)):
+            if groups_tag not in self.dataset.keys():  # noqa: SIM118 - see `raw`
+                continue
+            groups = self.dataset[groups_tag].value
             if isinstance(groups, Sequence) and index < len(groups):
-                items = groups[index].get(macro)
-                if isinstance(items, Sequence) and len(items):
-                    yield items[0]
+                items = groups[index].get(_tag(macro))
+                if items is not None and isinstance(items.value, Sequence) and len(items.value):
+                    yield items.value[0]
+
+
+@cache
+def _tag(keyword: str) -> BaseTag:
+    return Tag(keyword)
+
+
+_PER_FRAME = Tag("PerFrameFunctionalGroupsSequence")
+_SHARED = Tag("SharedFunctionalGroupsSequence")
 
 
 def cite(*keywords: str) -> str:

@@ -202,7 +202,7 @@ def _is_padding(stored: StoredPixels, coding: PixelCoding) -> NDArray[np.bool_] 
     if coding.padding is None:
         return None
     first, last = coding.padding
-    return cast(NDArray[np.bool_], (stored >= first) & (stored <= last))
+    return (stored >= first) & (stored <= last)
 
 
 def _step_aside(rounded: NDArray[np.int64], exact: NDArray[np.float64], coding: PixelCoding) -> NDArray[np.int64]:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.pixels import iter_pixels
-from pydicom.uid import RLELossless
+from pydicom.pixels.utils import iter_pixels
+from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, RLELossless
 
 from onenex.dicom.files import HEADER_ERRORS, quiet, read_full, read_header
 from onenex.dicom.pixels import PixelCoding, StoredPixels, coding_of, extract, to_images
@@ -20,6 +20,8 @@ from onenex.errors import DecodeError, InconsistentSeries
 from onenex.series import FloatImages, FrameRef, Provenance, Series, SeriesWriter, SliceStack
 
 _HEADERS_KEPT = 256
+_CODECS = dict.fromkeys(JPEG2000TransferSyntaxes, "pylibjpeg") | dict.fromkeys(JPEGLSTransferSyntaxes, "pyjpegls") | {RLELossless: "pylibjpeg"}
+"""Codec by transfer syntax where there is a choice: not GDCM, whose C++ may abort the whole process on a damaged stream."""
 
 
 class DicomSource:
@@ -142,7 +144,8 @@ def _decode(dataset: FileDataset, refs: list[FrameRef]) -> Iterator[StoredPixels
     path = refs[0].path
     if "PixelData" not in dataset:
         raise DecodeError(f"{path} has no PixelData (7FE0,0010): send the series again from the scanner or PACS")
-    pixels = iter_pixels(dataset, indices=[ref.frame for ref in refs], raw=True, correct_unused_bits=False)
+    codec = _CODECS.get(dataset.file_meta.TransferSyntaxUID, "")
+    pixels = iter_pixels(dataset, indices=[ref.frame for ref in refs], raw=True, decoding_plugin=codec, correct_unused_bits=False)
     for ref in refs:
         try:
             with quiet():

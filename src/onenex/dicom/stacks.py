@@ -47,7 +47,7 @@ class Frame:
     def normal(self) -> NDArray[np.float64]:
         """Unit vector from slice to slice."""
         cosines = self.orientation or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-        return np.cross(cosines[:3], cosines[3:])
+        return np.cross(np.asarray(cosines[:3], np.float64), np.asarray(cosines[3:], np.float64))
 
 
 def frame_of(header: FrameHeader, ref: FrameRef) -> Frame:
