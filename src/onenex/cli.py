@@ -43,13 +43,16 @@ def _print_version(wanted: bool) -> None:
 
 
 @app.callback()
-def _root(version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")] = False) -> None:
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")] = False,
+) -> None:
     pass
 
 
 @app.command()
 def denoise(  # noqa: PLR0913 - one parameter an option
     source: Input,
+    *,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Folder to make; it appears when all is done.")],
     mode: Annotated[Mode, typer.Option(help="fast: one pass.")] = Mode.FAST,
     strength: Annotated[float, typer.Option(min=0.0, max=1.0, help="0 returns the stored pixels bit for bit.")] = 1.0,
@@ -122,16 +125,17 @@ def doctor(device: Device = "auto", as_json: Json = False) -> None:
 def train(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe, e.g. restoration_cpu.")],
     data: Data,
-    run_dir: Annotated[Path, typer.Option("--run", help="Folder for checkpoints and logs.")] = Path("runs/latest"),
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the run's folder.")] = False,
-    minutes: Annotated[float | None, typer.Option(min=0.0, help="Stop after this long.")] = None,
+    run_folder: Annotated[Path, typer.Option("--run", help="Folder for checkpoints, logs and the weights.")] = Path("runs/latest"),
+    resume: Annotated[bool, typer.Option("--resume/--fresh", help="Go on from the last checkpoint in the run's folder, or begin anew.")] = True,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps; the recipe's own number by default.")] = None,
     threads: Threads = None,
 ) -> None:
-    """Train a network by a recipe."""
+    """Train a network by a recipe. Ctrl-C keeps the last checkpoint."""
     with console.guard():
         from onenex.train import run
 
-        run(recipe, data=data, run_dir=run_dir, resume=resume, minutes=minutes, threads=threads)
+        weights = run(recipe, data, run_folder, resume=resume, steps=steps, threads=threads)
+        typer.echo(f"weights   {weights}")
 
 
 @benchmark.command()

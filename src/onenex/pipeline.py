@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from onenex import __version__
 from onenex.checks import check_size, read_stack, scale_of
 from onenex.errors import DataError, ModelError, OneNexError, UnsupportedSeries
@@ -141,7 +139,7 @@ class _Run:
         """Count what is to do, and load the model if anything is."""
         todo = [one for one in series if one.skip_reason is None]
         self.n_planned = sum(one.n_images for one in todo)
-        self.n_pictures = pictures_per_series(len(todo), max((stack.rows * stack.columns for one in todo for stack in one.stacks), default=1))
+        self.n_pictures = pictures_per_series([max((stack.rows * stack.columns for stack in one.stacks), default=0) for one in todo])
         if todo and self.model is None:
             from onenex.model import load
 
@@ -220,20 +218,14 @@ class _Run:
         return writer.close(), collector.findings()
 
     def _apply(self, images: FloatImages, series: Series, scale: float) -> Denoised:
-        """Denoise one stack. Slices without any contrast come back as they are."""
+        """Denoise one stack, telling how far the run is."""
 
         def tell(done: int, total: int) -> None:
             if self.progress is not None:
                 self.progress(series.description, self.n_done + done, self.n_planned)
 
         tell(0, len(images))
-        denoised = self.loaded.denoise(images, series.acquisition, mode=self.mode, strength=self.strength, seed=self.seed, scale=scale, progress=tell)
-        flat = np.ptp(images, axis=(1, 2)) == 0
-        if flat.any():
-            output = denoised.images.copy()
-            output[flat] = images[flat]
-            denoised = replace(denoised, images=output)
-        return denoised
+        return self.loaded.denoise(images, series.acquisition, mode=self.mode, strength=self.strength, seed=self.seed, scale=scale, progress=tell)
 
     def _publish(self, staging: Path, files: list[Path]) -> tuple[Path, ...]:
         """Move a finished series into the run's folder and return its files relative to that."""

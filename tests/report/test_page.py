@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fake_model import FakeModel
 from onenex.report.collect import Collector, Findings, representative
 from onenex.report.page import MAX_SIDE, PAGE_BYTES, Entry, pictures_per_series, render
 from onenex.report.png import png, to_bytes
 from onenex.results import SeriesResult
 from onenex.series import Acquisition, Denoised, FloatImages, FrameRef, Series, SliceStack
+from tests.fake_model import FakeModel
 
 CHROMIUM = Path("/usr/bin/chromium")
 SCALE, SIGMA = 1000.0, 40.0
@@ -113,8 +113,9 @@ def test_many_or_large_series_keep_the_page_small() -> None:
     assert representative(12, 3) == (3, 6, 9)
     assert representative(1, 3) == (0,)
     assert representative(0, 3) == ()
-    assert pictures_per_series(1, 512 * 512) == 3
-    assert pictures_per_series(200, 512 * 512) == 0
+    assert pictures_per_series([512 * 512]) == 3
+    assert pictures_per_series([512 * 512] * 20) == 1
+    assert pictures_per_series([512 * 512] * 200) == 0
     large = collected(disc((1, 2 * MAX_SIDE, 2 * MAX_SIDE)), (0,))
     text = render([entry("denoised", "large", findings=large)], {})
     assert "shown at 1/2 of its resolution" in text

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
-import pydicom
-from pydicom.errors import InvalidDicomError
-
+from onenex.dicom.files import quiet, read_header
+from onenex.dicom.frames import FrameHeader
 from onenex.series import FrameRef
-
-_WANTED = ["WindowCenter", "WindowWidth", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"]
 
 
 def display_window(frame: FrameRef) -> tuple[float, float] | None:
@@ -22,29 +16,14 @@ def display_window(frame: FrameRef) -> tuple[float, float] | None:
     ------
     PS3.3 C.11.2.1.2: the linear function spans center - 0.5 ± (width - 1) / 2; for display the halves are dropped.
     """
-    try:
-        header = pydicom.dcmread(frame.path, stop_before_pixels=True, specific_tags=list(_WANTED))
-    except (InvalidDicomError, OSError, EOFError):
-        return None
-    for item in _places(header, frame.frame):
-        try:
-            center, width = (float(_first(item.get(name))) for name in ("WindowCenter", "WindowWidth"))
-        except (TypeError, ValueError):
-            continue
-        if width > 1:
-            return center - width / 2, center + width / 2
+    with quiet():
+        header = read_header(frame.path)
+        if header is None or header.dataset is None:
+            return None
+        own = FrameHeader(header.dataset, frame.frame)
+        group = own.group("FrameVOILUTSequence")
+        for place in (own if group is None else FrameHeader(group), own):
+            center, width = place.number("WindowCenter"), place.number("WindowWidth")
+            if center is not None and width is not None and width > 1:
+                return center - width / 2, center + width / 2
     return None
-
-
-def _places(header: pydicom.Dataset, frame: int) -> Iterable[pydicom.Dataset]:
-    """Yield where a window may stand, nearest to the frame first."""
-    per_frame = header.get("PerFrameFunctionalGroupsSequence") or []
-    groups = ([per_frame[frame]] if frame < len(per_frame) else []) + list(header.get("SharedFunctionalGroupsSequence") or [])
-    for group in groups:
-        yield from group.get("FrameVOILUTSequence") or []
-    yield header
-
-
-def _first(value: Any) -> Any:
-    """Return the first of several values, or the value itself."""
-    return value[0] if isinstance(value, (list, pydicom.multival.MultiValue)) else value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,13 @@ from onenex.series import UNKNOWN, Acquisition, FloatImages, Series
 RESIDUAL_RANGE = 4.0
 """The residual is shown from minus to plus this many local noise standard deviations."""
 
-PAGE_BYTES = 9_000_000
+PAGE_BYTES = 8_000_000
 """Pictures are thinned out so that a page stays about below this."""
 
 MAX_SIDE = 640
 """Longer sides are averaged down by a whole factor, and the page says so."""
 
-_BYTES_PER_PIXEL = 3.4
+_BYTES_PER_PIXEL = 1.6
 _FIELDS = (
     ("vendor", "vendor", ""),
     ("organ", "organ", ""),
@@ -61,10 +61,11 @@ class Entry:
         )
 
 
-def pictures_per_series(n_series: int, pixels: int) -> int:
-    """Return how many slices (0 … 3) of each of `n_series` series fit the page when a slice has `pixels` pixels."""
-    shown = min(pixels, MAX_SIDE**2)
-    return int(min(3, max(1 if n_series <= 24 else 0, PAGE_BYTES // max(1, int(n_series * shown * _BYTES_PER_PIXEL)))))
+def pictures_per_series(pixels: Sequence[int]) -> int:
+    """Return how many slices (0 … 3) of each series fit the page, given the pixels of one slice of every series."""
+    total = sum(min(n, MAX_SIDE**2) for n in pixels)
+    fit = PAGE_BYTES // max(1, int(total * _BYTES_PER_PIXEL))
+    return min(3, max(fit, 1 if len(pixels) <= 24 else 0))
 
 
 def render(entries: list[Entry], settings: Mapping[str, str]) -> str:
