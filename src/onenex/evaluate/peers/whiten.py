@@ -1,0 +1,32 @@
+"""Lets a denoiser that knows one σ an image serve noise that varies over it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from onenex.series import FloatImages
+
+LEAST_SHARE = 0.05
+"""σ below this share of its slice's median (masked background) is raised to it, so that no division explodes."""
+
+
+def unit_noise(images: FloatImages, sigma: FloatImages, denoise: Callable[[FloatImages], FloatImages]) -> FloatImages:
+    """Denoise slice by slice in units of σ.
+
+    Parameters
+    ----------
+    images, sigma
+        (slice, row, column), one unit.
+    denoise
+        Takes one slice (row, column) whose noise has standard deviation 1.
+    """
+    restored = images.copy()
+    for index, (image, level) in enumerate(zip(images, sigma, strict=True)):
+        positive = level[level > 0]
+        if positive.size == 0:
+            continue
+        safe = np.maximum(level, np.float32(LEAST_SHARE * np.median(positive)))
+        restored[index] = denoise(image / safe) * safe
+    return restored
