@@ -25,7 +25,7 @@ class TrainConfig:
     simulated_per_batch: int = 5
     real_per_batch: int = 3
     ranges: ScanRanges = field(default_factory=ScanRanges)
-    learning_rate: float = 6e-4
+    learning_rate: float = 8e-4
     final_learning_rate: float = 1e-5
     warmup_steps: int = 500
     weight_decay: float = 0.0

@@ -7,7 +7,7 @@ A batch is a pure function of (data, config, seed, step): a resumed run sees wha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -109,16 +109,22 @@ def _pick(scans: list[Scan], generator: np.random.Generator) -> Scan:
 
 
 def _simulated(scan: Scan, config: TrainConfig, generator: np.random.Generator) -> _Patch:
-    """Draw a clean patch, and a fast scan of it; the clean image's own noise is counted into σ."""
+    """Draw a clean patch, and a fast scan of it.
+
+    A clean image has noise of its own, which its copy cannot teach to remove: no scan is drawn with less noise than that,
+    and it is counted into σ.
+    """
     image = scan.images[generator.choice(scan.slices), 0]
     if generator.random() < 0.5:
         image = _crop_kspace(image, generator.uniform(0.4, 1.0))
     side = config.patch + 2 * config.margin
     clean = _place(image[None], side, generator)[0] * _gain(image, generator)
     clean = np.maximum(clean, 0)
-    pair = degrade.acquire(clean, degrade.draw_scan(clean.shape, config.ranges, generator), generator)
+    low, high = config.ranges.sigma
+    floor = min(estimate.noise_floor(clean, FOREGROUND), high / 3)
+    ranges = replace(config.ranges, sigma=(max(low, floor), high))
+    pair = degrade.acquire(clean, degrade.draw_scan(clean.shape, ranges, generator), generator)
     inner = slice(config.margin, config.margin + config.patch)
-    floor = estimate.noise_floor(pair.reference, FOREGROUND)
     sigma = np.sqrt(pair.sigma[inner, inner] ** 2 + np.float32(floor**2))
     return pair.measured[inner, inner], pair.reference[inner, inner], sigma, 1, 1
 

@@ -17,7 +17,8 @@ from torch import Tensor
 from onenex.model.noise_level import blur
 from onenex.train.dataset import FOREGROUND, Batch
 
-_SIGMA_FLOOR = 0.005
+_SIGMA_FLOOR = 0.002
+_RATIO_FLOOR = 0.01
 _BACKGROUND_WEIGHT = 0.25
 
 
@@ -30,7 +31,7 @@ def rice_mean(amplitude: Tensor, sigma: Tensor) -> Tensor:
 
 
 def restoration_loss(restored_B1HW: Tensor, batch: Batch, sigma_B1HW: Tensor) -> Tensor:
-    """Return the mean squared error, weighted by σ^(−3/2) and by foreground.
+    """Return the mean over patches of log(error / noise) (simulated) and of error / noise (real).
 
     Parameters
     ----------
@@ -43,16 +44,21 @@ def restoration_loss(restored_B1HW: Tensor, batch: Batch, sigma_B1HW: Tensor) ->
 
     Notes
     -----
-    1/σ² would let nearly clean patches rule (there the error is half of σ², in noisy ones a twentieth), 1/σ the noisy ones.
+    Errors and noise are squared means, weighted towards the foreground. The logarithm gives every noise level the same
+    say: half of a low noise remains, a twentieth of a high one. Real targets hold noise, which forbids a logarithm
+    (only the squared error is right on average); about half of the noise remains there too, so both terms pull alike.
     """
     sigma = sigma_B1HW.detach()
     real = batch.is_real_B[:, None, None, None]
     single_shot = sigma * batch.nex_B.sqrt()[:, None, None, None]
     prediction = torch.where(real, rice_mean(restored_B1HW, single_shot), restored_B1HW)
-    weight = (sigma.square() + _SIGMA_FLOOR**2).pow(-0.75) * 0.01
     seen = torch.where(real, blur(batch.measured_B1HW), batch.target_B1HW)
-    weight = weight * torch.where(seen > FOREGROUND, 1.0, _BACKGROUND_WEIGHT)
-    return (weight * (prediction - batch.target_B1HW).square()).mean()
+    weight = torch.where(seen > FOREGROUND, 1.0, _BACKGROUND_WEIGHT)
+    weight = weight / weight.mean(dim=(1, 2, 3), keepdim=True)
+    error = (weight * (prediction - batch.target_B1HW).square()).mean(dim=(1, 2, 3))
+    noise = (weight * sigma.square()).mean(dim=(1, 2, 3)) + _SIGMA_FLOOR**2
+    ratio = error / noise
+    return torch.where(batch.is_real_B, ratio, torch.log(ratio + _RATIO_FLOOR)).mean()
 
 
 def noise_loss(estimate_B1HW: Tensor, batch: Batch) -> Tensor:

@@ -7,4 +7,4 @@ from onenex.train.config import TrainConfig
 
 def restoration_cpu() -> TrainConfig:
     """Return the run that made the weights in the package."""
-    return TrainConfig(name="restoration_cpu", steps=18_000)
+    return TrainConfig(name="restoration_cpu", steps=16_000)

@@ -1,0 +1,160 @@
+"""Training: batches are functions of the step, a resumed run is the uninterrupted one, losses have their minimum at the truth."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from onenex.errors import DataError
+from onenex.model.weights import load_weights
+from onenex.physics import noise
+from onenex.train import run
+from onenex.train.config import TrainConfig
+from onenex.train.dataset import Batch, Scan, draw_batch, load_scans
+from onenex.train.loop import learning_rate, train
+from onenex.train.losses import noise_loss, restoration_loss, rice_mean
+from tests.train.packed import write_packed
+
+TINY = TrainConfig(
+    name="tiny", steps=6, widths=(16, 16), depth=1, patch=32, margin=8, simulated_per_batch=2, real_per_batch=1, own_sigma_after=2,
+    validate_every=6, checkpoint_every=3, warmup_steps=2,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_packed(tmp_path_factory.mktemp("packed"))
+
+
+@pytest.fixture(scope="module")
+def scans(packed: Path) -> list[Scan]:
+    return load_scans(packed, TINY, holdout=False)
+
+
+def test_test_split_is_never_loaded(packed: Path) -> None:
+    for holdout in (False, True):
+        assert {scan.info.split for scan in load_scans(packed, TINY, holdout=holdout)} == {"train"}
+
+
+def test_held_out_slices_are_not_trained_on(packed: Path, scans: list[Scan]) -> None:
+    for scan, held in zip(scans, load_scans(packed, TINY, holdout=True), strict=True):
+        assert not set(scan.slices) & set(held.slices)
+
+
+def test_a_batch_is_a_function_of_its_seed(scans: list[Scan]) -> None:
+    first, second, other = (draw_batch(scans, TINY, np.random.default_rng([0, step])) for step in (4, 4, 5))
+    assert torch.equal(first.measured_B1HW, second.measured_B1HW)
+    assert not torch.equal(first.measured_B1HW, other.measured_B1HW)
+    assert first.measured_B1HW.shape == (3, 1, 32, 32)
+    assert first.is_real_B.tolist() == [False, False, True]
+
+
+def test_real_pairs_never_share_a_repeat(scans: list[Scan]) -> None:
+    """Input and target of a real patch have independent noise: their difference holds the noise of both."""
+    real = [scan for scan in scans if scan.info.kind == "repeats"]
+    config = replace(TINY, simulated_per_batch=0, real_per_batch=8)
+    for seed in range(3):
+        batch = draw_batch(real, config, np.random.default_rng(seed))
+        assert (batch.nex_B + batch.target_nex_B).tolist() == [3.0] * 8
+        spread = (batch.measured_B1HW - batch.target_B1HW)[batch.measured_B1HW > 0.4].std()
+        assert spread > 0.08
+
+
+def test_resumed_run_equals_uninterrupted_run(packed: Path, tmp_path: Path) -> None:
+    whole = load_weights(train(TINY, packed, tmp_path / "whole"))
+    interrupted = tmp_path / "interrupted"
+    _run_until(3, packed, interrupted)
+    resumed = load_weights(train(TINY, packed, interrupted))
+    for name, value in whole.restoration.state_dict().items():
+        torch.testing.assert_close(resumed.restoration.state_dict()[name], value, msg=name)
+
+
+def _run_until(step: int, packed: Path, folder: Path) -> None:
+    """Run TINY and stop it, as a kill would, right after the checkpoint of `step`."""
+    import onenex.train.loop as loop
+
+    class Killed(Exception):
+        pass
+
+    save = loop.checkpoint.save
+
+    def save_and_die(folder: Path, state: dict[str, object]) -> None:
+        save(folder, state)
+        if state["step"] == step:
+            raise Killed
+
+    loop.checkpoint.save = save_and_die
+    try:
+        with pytest.raises(Killed):
+            train(TINY, packed, folder)
+    finally:
+        loop.checkpoint.save = save
+
+
+def test_a_run_leaves_its_journal_and_a_card(packed: Path, tmp_path: Path) -> None:
+    weights = load_weights(train(TINY, packed, tmp_path))
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert {"gain_simulated_db", "sigma_ratio_error", "gain_repeats_train_db"} <= set(lines[-1])
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+    assert weights.card["recipe"] == "tiny"
+    assert weights.card["training_data"] == "phantom (licence: none)"
+
+
+def test_recipe_and_data_are_checked(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="choose one of restoration_cpu"):
+        run("nonsense", tmp_path, tmp_path / "run")
+    with pytest.raises(DataError, match=r"manifest\.csv"):
+        run("restoration_cpu", tmp_path, tmp_path / "run")
+    with pytest.raises(DataError, match="no training file"):
+        load_scans(write_packed(tmp_path / "only-test", splits=("test",)), TINY, holdout=False)
+
+
+def test_damaged_checkpoint_is_named(packed: Path, tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(DataError, match="remove it to start the run again"):
+        train(TINY, packed, tmp_path)
+
+
+def test_learning_rate_rises_then_falls() -> None:
+    rates = [learning_rate(replace(TINY, steps=100, warmup_steps=10), step) for step in range(100)]
+    assert np.argmax(rates) in (9, 10)
+    assert rates[-1] < 0.05 * max(rates)
+
+
+@pytest.mark.parametrize("snr", [0.0, 1.0, 4.0, 40.0])
+def test_torch_rice_mean_equals_the_physics(snr: float) -> None:
+    expected = noise.rice_mean(np.array([snr * 0.05]), 0.05)
+    actual = rice_mean(torch.tensor([snr * 0.05], dtype=torch.float64), torch.tensor([0.05], dtype=torch.float64))
+    assert actual.item() == pytest.approx(float(expected[0]), rel=1e-6)
+
+
+def flat_batch(*, real: bool, sigma: float = 0.05) -> Batch:
+    generator = np.random.default_rng(3)
+    clean = np.full((4, 1, 64, 64), 0.5, np.float32)
+    measured, other = (torch.from_numpy(noise.rician(clean, sigma, generator)) for _ in range(2))
+    ones = torch.ones(4)
+    return Batch(
+        measured_B1HW=measured, target_B1HW=other if real else torch.from_numpy(clean), sigma_B1HW=torch.full_like(measured, 0.0 if real else sigma),
+        is_real_B=torch.tensor([real] * 4), nex_B=ones, target_nex_B=ones,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_noise_loss_is_least_at_the_true_sigma(real: bool) -> None:
+    batch = flat_batch(real=real)
+    candidates = [0.03, 0.04, 0.05, 0.0625, 0.08]
+    losses = [noise_loss(torch.full_like(batch.measured_B1HW, sigma), batch).item() for sigma in candidates]
+    assert candidates[int(np.argmin(losses))] == 0.05
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_restoration_loss_is_least_at_the_clean_image(real: bool) -> None:
+    batch = flat_batch(real=real)
+    sigma = torch.full_like(batch.measured_B1HW, 0.05)
+    candidates = [0.48, 0.49, 0.5, 0.51, 0.52]
+    losses = [restoration_loss(torch.full_like(sigma, level), batch, sigma).item() for level in candidates]
+    assert candidates[int(np.argmin(losses))] == 0.5
+    assert min(losses) < restoration_loss(batch.measured_B1HW, batch, sigma).item()
