@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import lzma
 import os
 import shutil
 import stat
@@ -121,7 +122,7 @@ def read_header(path: Path) -> Header | None:
             if sop_class == MediaStorageDirectoryStorage:
                 return None
             if not sop_class or "SeriesInstanceUID" not in dataset:
-                return None if kind == "bare" else _damaged(path, "no SOPClassUID or SeriesInstanceUID")
+                return None if kind == "bare" else _damaged(path, "SOPClassUID or SeriesInstanceUID is missing")
             _mend_meta(dataset)
             return Header(path=path, dataset=dataset, problem=_pixel_problem(file, dataset, path.stat().st_size))
     except PermissionError:
@@ -259,7 +260,7 @@ def _unpack(path: Path) -> Path:
             _check_archive(path, members, shutil.disk_usage(folder).free)
             for info in members:
                 archive.extract(info, folder)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, ValueError, RuntimeError, OSError, EOFError) as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise DataError(f"{path} cannot be unpacked ({error}): unpack it yourself and give the folder") from error
     except BaseException:

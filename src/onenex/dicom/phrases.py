@@ -111,7 +111,7 @@ MAP_NAMES: Mapping[str, re.Pattern[str]] = {
 }
 """Derived images by the name of their series."""
 VENDOR_AI = _word(
-    r"deep ?resolve|air ?recon\w*(?: ?dl)?|ardl|recon ?dl|smart ?speed(?: ?ai)?|adaptive ?cs(?: ?net)?|cs ?ai|uai(?:fi)?|deep ?recon|aice|dlr|piqe"
+    r"deep ?resolve|air ?recon\w*(?: ?dl)?|ardl|recon ?dl|smart ?speed(?: ?ai)?|adaptive ?cs(?: ?net)?|cs ?ai|u ?ai(?: ?fi)?|deep ?recon|ai ?ce|dlr|piqe"
     r"|synergy ?dlr|subtle ?(?:mr|hd)|swift ?mr|airs ?medical|denois\w*|entrauscht",
     "降噪|去噪|深度学习",
 )

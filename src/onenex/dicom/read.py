@@ -86,7 +86,7 @@ def _series_of(headers: Sequence[Header], found: Found, source: DicomSource) -> 
     datasets = {header.path: header.dataset for header in headers if header.dataset is not None}
     for path, dataset in datasets.items():
         for frame in range(_n_frames(dataset)):
-            reason = damage or skip_reason(dataset, frame) or _coding_problem(dataset, frame)
+            reason = skip_reason(dataset, frame) or damage or _coding_problem(dataset, frame)
             by_reason.setdefault(reason, []).append(_frame(path, dataset, frame))
     made = []
     for reason, frames in by_reason.items():

@@ -129,14 +129,18 @@ def _mosaic(header: FrameHeader) -> str | None:
 def _component(header: FrameHeader) -> str | None:
     stated = header.text("ComplexImageComponent").upper()
     if stated not in ("", "MAGNITUDE"):
-        return f"a {stated.lower()} image: {cite('ComplexImageComponent')} is {stated}"
+        return f"{_article(stated.lower())} image: {cite('ComplexImageComponent')} is {stated}"
     for token in image_type(header)[2:4]:
         if token in _COMPONENTS:
-            return f"a {_COMPONENTS[token]} image: {cite('ImageType')} says {token}"
+            return f"{_article(_COMPONENTS[token])} image: {cite('ImageType')} says {token}"
     raw = private_text(header.dataset, "GEMS_PARM_01", 0x0043, 0x2F)
     if raw.isdigit() and int(raw) in _GE_COMPONENTS:
-        return f"a {_GE_COMPONENTS[int(raw)]} image: GE private (0043,102F) is {raw}"
+        return f"{_article(_GE_COMPONENTS[int(raw)])} image: GE private (0043,102F) is {raw}"
     return None
+
+
+def _article(word: str) -> str:
+    return f"an {word}" if word.startswith("i") else f"a {word}"
 
 
 def _map(header: FrameHeader) -> str | None:
