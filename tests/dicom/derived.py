@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import JPEGLSLossless
 
 from onenex.dicom.files import quiet
+from onenex.dicom.frames import FrameHeader
 from onenex.dicom.source import DicomSource
 from onenex.dicom.write import DerivedSeriesWriter
 from onenex.series import Acquisition, FloatImages, FrameRef, Provenance, Series, SliceStack
@@ -28,7 +29,9 @@ def read(path: Path) -> Dataset:
 def series_of(paths: Sequence[Path], n_stacks: int = 1) -> Series:
     """A series of all frames of these files; stack k holds frames k, k + n_stacks … of every file."""
     source = DicomSource()
-    headers = [source.dataset(path) for path in paths]
+    with quiet():
+        headers = [source.dataset(path) for path in paths]
+        number = FrameHeader(headers[0]).integer("SeriesNumber")
     refs = [
         FrameRef(path=path, frame=frame, sop_instance_uid=header.SOPInstanceUID)
         for path, header in zip(paths, headers, strict=True)
@@ -40,7 +43,7 @@ def series_of(paths: Sequence[Path], n_stacks: int = 1) -> Series:
         uid=first.SeriesInstanceUID,
         path=paths[0].parent,
         description=str(first.get("SeriesDescription") or ""),
-        number=int(first.SeriesNumber) if first.get("SeriesNumber") is not None else None,
+        number=number,
         acquisition=Acquisition(),
         stacks=tuple(stacks),
         source=source,

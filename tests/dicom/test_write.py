@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
-from pydicom.dataelem import DataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import (
     HTJ2K,
@@ -30,7 +30,7 @@ from pydicom.uid import (
 from onenex.dicom.encode import output_syntax
 from onenex.dicom.source import DicomSource
 from onenex.dicom.write import IMPLEMENTATION_CLASS_UID, DerivedSeriesWriter
-from onenex.errors import OutOfDomain
+from onenex.errors import InconsistentSeries, OutOfDomain
 from tests.dicom.derived import PROVENANCE, coded, darker, differences, read, same, series_of, write_derived
 from tests.dicom.make import classic_dataset, make_enhanced, make_series, phantom, put_pixels, save
 
@@ -44,6 +44,13 @@ MADE_BY_PYDICOM = [
     "emri_small_RLE.dcm", "emri_small_big_endian.dcm", "emri_small_jpeg_2k_lossless.dcm", "emri_small_jpeg_ls_lossless.dcm",
 ]  # fmt: skip
 """Real files in pydicom's wheel, or next to it in its download cache: those that are absent are left out."""
+
+
+CHANGED_BY_US = [
+    "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "InstanceCreationDate", "InstanceCreationTime", "ImageType",
+    "ContributingEquipmentSequence", "DerivationDescription", "SourceImageSequence", "DerivationCodeSequence", "PixelData",
+    "SmallestImagePixelValue", "LargestImagePixelValue",
+]  # fmt: skip
 
 
 def here(name: str) -> Path | None:
@@ -209,6 +216,40 @@ def test_binary_values_of_big_endian_files_are_swapped(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.frombuffer(after[0x60003000].value, "<u2"), numbers)
     np.testing.assert_array_equal(np.frombuffer(after.VOILUTSequence[0].LUTData, "<u2"), numbers)
     assert 0x00091001 not in after
+
+
+@pytest.mark.parametrize("name", ["MR_small.dcm", "MR_small_implicit.dcm", "examples_overlay.dcm"])
+def test_untouched_elements_keep_their_bytes(tmp_path: Path, name: str) -> None:
+    path = here(name)
+    assert path is not None
+    (written,) = write_derived([path], tmp_path / "out")
+    before, after = dcmread(path), dcmread(written)
+    changed = {element.tag for element in after if element.keyword in CHANGED_BY_US}
+    compared = [tag for tag in before.keys() & after.keys() - changed if isinstance(dcmread(path).get_item(tag), RawDataElement)]
+    before, after = dcmread(path), dcmread(written)
+    assert len(compared) > 40
+    assert {tag: before.get_item(tag).value for tag in compared} == {tag: after.get_item(tag).value for tag in compared}
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_senseless_values_do_not_stop_the_work(tmp_path: Path, syntax: str) -> None:
+    (source,) = make_series(tmp_path / "in", 1, 6, 5, transfer_syntax=syntax, EchoNumbers=42424242, SeriesNumber=73737373)
+    source.write_bytes(source.read_bytes().replace(b"42424242", b"x?424242").replace(b"73737373", b"y?737373"))
+    (written,) = write_derived([source], tmp_path / "out")
+    assert dcmread(written).SeriesNumber == 100000
+    if syntax == ExplicitVRLittleEndian:
+        assert dcmread(written).get_item("EchoNumbers").value == b"x?424242"
+
+
+def test_what_cannot_be_written_is_named_but_not_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("bad value: Doe^Jane")
+
+    sources = make_series(tmp_path / "in", 1, 6, 5)
+    monkeypatch.setattr("onenex.dicom.write.dcmwrite", refuse)
+    with pytest.raises(InconsistentSeries, match=r"im0000\.dcm: its header holds a value .*ValueError") as refused:
+        write_derived(sources, tmp_path / "out")
+    assert "Doe" not in str(refused.value)
 
 
 # ── files ──

@@ -1,7 +1,7 @@
 """What the header of a derived image says: pure functions from a source Dataset to a derived one, without pixels.
 
 Everything that is not named here stays as it was: patient, study, equipment, geometry, window, order, dates of the
-acquisition, private elements (geometry and diffusion often live there only). `docs/reference` lists the allowed changes.
+acquisition, private elements (geometry and diffusion often live there only). docs/reference/derived-series.md lists every change.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from onenex.dicom.frames import FrameHeader
 from onenex.errors import MissingTag
 from onenex.series import Provenance
 
@@ -79,7 +80,7 @@ def derive(source: Dataset, provenance: Provenance, *, when: datetime, frames: C
     for keyword in ("ConcatenationUID", "SOPInstanceUIDOfConcatenationSource"):
         if source.get(keyword):
             setattr(derived, keyword, derived_uid(source[keyword].value, provenance))
-    derived.SeriesNumber = derived_series_number(source.get("SeriesNumber"))
+    derived.SeriesNumber = derived_series_number(FrameHeader(source).integer("SeriesNumber"))
     derived.SeriesDescription = derived_description(source.get("SeriesDescription"), provenance.description_suffix)
     if source.get("ContentQualification") == "PRODUCT":  # PS3.3 C.8.13.2.1.1: made with software that is no approved product
         derived.ContentQualification = "RESEARCH"
@@ -108,9 +109,9 @@ def derived_uid(source_uid: str, provenance: Provenance) -> UID:
     return generate_uid(entropy_srcs=["OneNEX", str(source_uid), *(f"|{part}" for part in decisive)])
 
 
-def derived_series_number(number: int | str | None) -> int:
+def derived_series_number(number: int | None) -> int:
     """Return SeriesNumber + 100000, within what an IS can hold (−2³¹ … 2³¹ − 1)."""
-    value = int(number) if number not in (None, "") else 0
+    value = number or 0
     return value + SERIES_NUMBER_OFFSET if value <= MAX_IS - SERIES_NUMBER_OFFSET else value - SERIES_NUMBER_OFFSET
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import struct
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from onenex.dicom.derive import derive, derived_description, derived_series_numb
 from onenex.dicom.encode import output_syntax, set_pixels, swap_binary
 from onenex.dicom.files import quiet
 from onenex.dicom.pixels import PixelCoding, embed, extract, to_stored
-from onenex.errors import OutOfDomain
+from onenex.errors import InconsistentSeries, OutOfDomain
 from onenex.series import FloatImages, FrameRef, Provenance, Series, SliceStack
 
 logger = logging.getLogger(__name__)
@@ -97,8 +98,8 @@ class DerivedSeriesWriter:
         ------
         OutOfDomain
             NaN or infinite pixels, or another shape than the stack's.
-        DecodeError, MissingTag
-            A source file that can't be read again, or can't be referred to.
+        DecodeError, MissingTag, InconsistentSeries
+            A source file that can't be read again, can't be referred to, or holds values that can't be written.
         """
         if len(images) != len(stack.frames):
             raise OutOfDomain(f"{len(images)} images cannot replace the {len(stack.frames)} of the stack")
@@ -152,8 +153,17 @@ class DerivedSeriesWriter:
                 derived.HighBit = int(derived.BitsStored) - 1
             derived.file_meta = _file_meta(derived, self._provenance)
             derived.file_meta.TransferSyntaxUID = set_pixels(derived, instance.frames, output_syntax(source_syntax))
-            target = self._folder / f"IM{len(self._files) + 1:04d}.dcm"
+            self._save(path, derived)
+
+    def _save(self, path: Path, derived: Dataset) -> None:
+        """Write the next file. What a damaged value of the source makes pydicom raise is named by its kind: its text may quote the value."""
+        target = self._folder / f"IM{len(self._files) + 1:04d}.dcm"
+        try:
             dcmwrite(target, derived, enforce_file_format=True)
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, NotImplementedError, struct.error) as error:
+            raise InconsistentSeries(
+                f"{path}: its header holds a value that cannot be written again ({type(error).__name__}): repair the file or send it again"
+            ) from error
         self._files.append(target)
 
 
