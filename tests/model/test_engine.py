@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import onenex.model.engine as engine
 from onenex.errors import OutOfDomain
+from onenex.model import engine
 from onenex.model.engine import Model
 from onenex.physics.noise import rician
 from tests.model.weights import random_model

@@ -7,10 +7,11 @@ import numpy as np
 
 from onenex.physics.noise import rician
 
-COLUMNS = (
-    "split,id,kind,organ,vendor,model,field_strength_T,sequence,plane,n_slices,n_repeats,rows,columns,echo_time_ms,repetition_time_ms,"
-    "inversion_time_ms,flip_angle_deg,nex,pixel_spacing_mm,slice_thickness_mm,source,licence,note"
-).split(",")
+COLUMNS = [
+    *("split", "id", "kind", "organ", "vendor", "model", "field_strength_T", "sequence", "plane", "n_slices", "n_repeats", "rows", "columns"),
+    *("echo_time_ms", "repetition_time_ms", "inversion_time_ms", "flip_angle_deg", "nex", "pixel_spacing_mm", "slice_thickness_mm"),
+    *("source", "licence", "note"),
+]
 
 
 def smooth_slices(n: int, size: int, seed: int) -> np.ndarray:

@@ -11,17 +11,16 @@ import torch
 from onenex.errors import DataError
 from onenex.model.weights import load_weights
 from onenex.physics import noise
-from onenex.train import run
-from onenex.train.config import TrainConfig
-from onenex.train.dataset import Batch, Scan, draw_batch, load_scans
-from onenex.train.loop import learning_rate, train
+from onenex.train import checkpoint, run
+from onenex.train.config import PhaseConfig, TrainConfig
+from onenex.train.dataset import Batch, Scan, draw_batch, load_scans, spread_of_repeats
+from onenex.train.loop import learning_rate
 from onenex.train.losses import noise_loss, restoration_loss, rice_mean
+from onenex.train.phases import train
 from tests.train.packed import write_packed
 
-TINY = TrainConfig(
-    name="tiny", steps=6, widths=(16, 16), depth=1, patch=32, margin=8, simulated_per_batch=2, real_per_batch=1, own_sigma_after=2,
-    validate_every=6, checkpoint_every=3, warmup_steps=2,
-)  # fmt: skip
+PHASE = PhaseConfig(steps=6, patch=32, margin=8, simulated_per_batch=2, real_per_batch=1, warmup_steps=2, validate_every=6, checkpoint_every=3)
+TINY = TrainConfig(name="tiny", noise=PHASE, restoration=PHASE, widths=(16, 16), depth=1)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +44,7 @@ def test_held_out_slices_are_not_trained_on(packed: Path, scans: list[Scan]) -> 
 
 
 def test_a_batch_is_a_function_of_its_seed(scans: list[Scan]) -> None:
-    first, second, other = (draw_batch(scans, TINY, np.random.default_rng([0, step])) for step in (4, 4, 5))
+    first, second, other = (draw_batch(scans, PHASE, np.random.default_rng([0, step])) for step in (4, 4, 5))
     assert torch.equal(first.measured_B1HW, second.measured_B1HW)
     assert not torch.equal(first.measured_B1HW, other.measured_B1HW)
     assert first.measured_B1HW.shape == (3, 1, 32, 32)
@@ -55,7 +54,7 @@ def test_a_batch_is_a_function_of_its_seed(scans: list[Scan]) -> None:
 def test_real_pairs_never_share_a_repeat(scans: list[Scan]) -> None:
     """Input and target of a real patch have independent noise: their difference holds the noise of both."""
     real = [scan for scan in scans if scan.info.kind == "repeats"]
-    config = replace(TINY, simulated_per_batch=0, real_per_batch=8)
+    config = replace(PHASE, simulated_per_batch=0, real_per_batch=8)
     for seed in range(3):
         batch = draw_batch(real, config, np.random.default_rng(seed))
         assert (batch.nex_B + batch.target_nex_B).tolist() == [3.0] * 8
@@ -63,42 +62,40 @@ def test_real_pairs_never_share_a_repeat(scans: list[Scan]) -> None:
         assert spread > 0.08
 
 
-def test_resumed_run_equals_uninterrupted_run(packed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("killed_at", [3, 9])
+def test_resumed_run_equals_uninterrupted_run(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int) -> None:
+    """Killed right after a checkpoint of the first phase (3) or of the second (9 = 6 + 3)."""
     whole = load_weights(train(TINY, packed, tmp_path / "whole"))
-    interrupted = tmp_path / "interrupted"
-    _run_until(3, packed, interrupted)
-    resumed = load_weights(train(TINY, packed, interrupted))
-    for name, value in whole.restoration.state_dict().items():
-        torch.testing.assert_close(resumed.restoration.state_dict()[name], value, msg=name)
-
-
-def _run_until(step: int, packed: Path, folder: Path) -> None:
-    """Run TINY and stop it, as a kill would, right after the checkpoint of `step`."""
-    import onenex.train.loop as loop
-
-    class Killed(Exception):
-        pass
-
-    save = loop.checkpoint.save
+    save, n_steps = checkpoint.save, 0
 
     def save_and_die(folder: Path, state: dict[str, object]) -> None:
+        nonlocal n_steps
         save(folder, state)
-        if state["step"] == step:
-            raise Killed
+        n_steps += 3
+        if n_steps == killed_at:
+            raise KeyboardInterrupt
 
-    loop.checkpoint.save = save_and_die
-    try:
-        with pytest.raises(Killed):
-            train(TINY, packed, folder)
-    finally:
-        loop.checkpoint.save = save
+    monkeypatch.setattr(checkpoint, "save", save_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        train(TINY, packed, tmp_path / "parts")
+    resumed = load_weights(train(TINY, packed, tmp_path / "parts"))
+    for network in ("noise_level", "restoration"):
+        for name, value in getattr(whole, network).state_dict().items():
+            torch.testing.assert_close(getattr(resumed, network).state_dict()[name], value, msg=name)
+
+
+def test_spread_of_repeats_is_their_sigma() -> None:
+    repeats = 0.5 + 0.04 * np.random.default_rng(0).standard_normal((3, 80, 80), dtype=np.float32)
+    np.testing.assert_allclose(spread_of_repeats(repeats), 0.04, rtol=0.25)
+    assert spread_of_repeats(repeats).mean() == pytest.approx(0.04, rel=0.02)
 
 
 def test_a_run_leaves_its_journal_and_a_card(packed: Path, tmp_path: Path) -> None:
     weights = load_weights(train(TINY, packed, tmp_path))
-    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert {"gain_simulated_db", "sigma_ratio_error", "gain_repeats_train_db"} <= set(lines[-1])
-    assert list(tmp_path.glob("events.out.tfevents.*"))
+    for phase, figures in (("noise", {"ratio_sigma_0.02", "spread_repeats_train"}), ("restoration", {"gain_db_sigma_0.08", "gain_db_repeats_train"})):
+        lines = [json.loads(line) for line in (tmp_path / phase / "log.jsonl").read_text().splitlines()]
+        assert figures <= set(lines[-1])
+        assert list((tmp_path / phase).glob("events.out.tfevents.*"))
     assert weights.card["recipe"] == "tiny"
     assert weights.card["training_data"] == "phantom (licence: none)"
 
@@ -113,13 +110,14 @@ def test_recipe_and_data_are_checked(tmp_path: Path) -> None:
 
 
 def test_damaged_checkpoint_is_named(packed: Path, tmp_path: Path) -> None:
-    (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    (tmp_path / "noise").mkdir()
+    (tmp_path / "noise" / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(DataError, match="remove it to start the run again"):
         train(TINY, packed, tmp_path)
 
 
 def test_learning_rate_rises_then_falls() -> None:
-    rates = [learning_rate(replace(TINY, steps=100, warmup_steps=10), step) for step in range(100)]
+    rates = [learning_rate(replace(PHASE, steps=100, warmup_steps=10), step) for step in range(100)]
     assert np.argmax(rates) in (9, 10)
     assert rates[-1] < 0.05 * max(rates)
 
@@ -137,7 +135,7 @@ def flat_batch(*, real: bool, sigma: float = 0.05) -> Batch:
     measured, other = (torch.from_numpy(noise.rician(clean, sigma, generator)) for _ in range(2))
     ones = torch.ones(4)
     return Batch(
-        measured_B1HW=measured, target_B1HW=other if real else torch.from_numpy(clean), sigma_B1HW=torch.full_like(measured, 0.0 if real else sigma),
+        measured_B1HW=measured, target_B1HW=other if real else torch.from_numpy(clean), sigma_B1HW=torch.full_like(measured, sigma),
         is_real_B=torch.tensor([real] * 4), nex_B=ones, target_nex_B=ones,
     )  # fmt: skip
 

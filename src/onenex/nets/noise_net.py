@@ -13,7 +13,10 @@ from onenex.nets.blocks import ResidualBlock, down
 
 
 class NoiseNet(nn.Module):
-    """Convolutional encoder to 1/8 resolution with the image-wide mean features mixed in before the read-out."""
+    """Convolutional encoder to 1/8 resolution with the mean and extreme features of the whole image mixed in.
+
+    The quietest places of an image (air, fluid) bound its noise elsewhere: hence the extremes.
+    """
 
     def __init__(self, channels_in: int, widths: Sequence[int] = (32, 48, 64)) -> None:
         super().__init__()
@@ -28,8 +31,8 @@ class NoiseNet(nn.Module):
             down(middle, coarse),
             ResidualBlock(coarse),
         )
-        self.context = nn.Linear(coarse, coarse)
-        self.readout = nn.Sequential(ResidualBlock(coarse), nn.ReLU(), nn.Conv2d(coarse, 1, 1))
+        self.context = nn.Linear(3 * coarse, coarse)
+        self.readout = nn.Sequential(ResidualBlock(coarse), ResidualBlock(coarse), nn.ReLU(), nn.Conv2d(coarse, 1, 1))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return (B, 1, H/8, W/8)."""
@@ -37,6 +40,7 @@ class NoiseNet(nn.Module):
 
     def read_out(self, features: Tensor) -> Tensor:
         """Return (B, 1, h, w) of encoder features (B, coarse, h, w)."""
-        whole_image = torch.relu(self.context(features.mean(dim=(2, 3))))
+        summary = torch.cat([features.mean(dim=(2, 3)), features.amin(dim=(2, 3)), features.amax(dim=(2, 3))], dim=1)
+        whole_image = torch.relu(self.context(summary))
         output: Tensor = self.readout(features + whole_image[:, :, None, None])
         return output

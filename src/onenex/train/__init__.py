@@ -20,7 +20,7 @@ def run(recipe: str, data: Path, folder: Path, *, resume: bool = True, steps: in
     folder
         Where checkpoints, logs and weights go; an interrupted run there is continued when `resume`.
     steps
-        Instead of the recipe's number of optimiser steps.
+        Instead of the optimiser steps of each phase of the recipe.
     threads
         CPU threads for torch; its own choice when None.
 
@@ -31,14 +31,14 @@ def run(recipe: str, data: Path, folder: Path, *, resume: bool = True, steps: in
     """
     import torch
 
-    from onenex.train.loop import train
+    from onenex.train.phases import train
     from onenex.train.recipes import RECIPES
 
     if recipe not in RECIPES:
         raise DataError(f"no recipe '{recipe}': choose one of {', '.join(sorted(RECIPES))}")
     config = RECIPES[recipe]()
-    if steps is not None:
-        config = replace(config, steps=steps)
+    if steps is not None:  # of each phase
+        config = replace(config, noise=replace(config.noise, steps=steps), restoration=replace(config.restoration, steps=steps))
     if threads is not None:
         torch.set_num_threads(threads)
     return train(config, data, folder, resume=resume)

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import fft
+from scipy import fft, ndimage
 from torch import Tensor
 
 from onenex.errors import DataError
 from onenex.physics import degrade, estimate
 from onenex.physics.scale import series_scale
 from onenex.scans import ScanInfo, load_images, read_manifest
-from onenex.train.config import TrainConfig
+from onenex.train.config import PhaseConfig, TrainConfig
 
 Array = NDArray[np.float32]
 FOREGROUND = 0.1
@@ -46,7 +46,7 @@ class Batch:
     target_B1HW: Tensor
     """Noise-free reference (simulated), or the mean of other repeats (real)."""
     sigma_B1HW: Tensor
-    """True σ of `measured` (simulated); zero where unknown (real)."""
+    """σ of the noise in `measured`: the true one (simulated), or what the repeats themselves show (real)."""
     is_real_B: Tensor
     nex_B: Tensor
     """Averages in `measured`, real patches only (1 otherwise)."""
@@ -78,7 +78,7 @@ def load_scans(folder: Path, config: TrainConfig, *, holdout: bool) -> list[Scan
     return scans
 
 
-def draw_batch(scans: list[Scan], config: TrainConfig, generator: np.random.Generator) -> Batch:
+def draw_batch(scans: list[Scan], config: PhaseConfig, generator: np.random.Generator) -> Batch:
     """Draw one batch; simulated patches first, then real ones (all simulated when there are no repeats)."""
     clean = [scan for scan in scans if scan.info.kind == "clean"]
     real = [scan for scan in scans if scan.info.kind == "repeats"]
@@ -108,7 +108,7 @@ def _pick(scans: list[Scan], generator: np.random.Generator) -> Scan:
     return scans[generator.choice(len(scans), p=weights / weights.sum())]
 
 
-def _simulated(scan: Scan, config: TrainConfig, generator: np.random.Generator) -> _Patch:
+def _simulated(scan: Scan, config: PhaseConfig, generator: np.random.Generator) -> _Patch:
     """Draw a clean patch, and a fast scan of it.
 
     A clean image has noise of its own, which its copy cannot teach to remove: no scan is drawn with less noise than that,
@@ -129,14 +129,25 @@ def _simulated(scan: Scan, config: TrainConfig, generator: np.random.Generator) 
     return pair.measured[inner, inner], pair.reference[inner, inner], sigma, 1, 1
 
 
-def _real(scan: Scan, config: TrainConfig, generator: np.random.Generator) -> _Patch:
-    """Draw two means of disjoint sets of repeats of the same slice."""
+def _real(scan: Scan, config: PhaseConfig, generator: np.random.Generator) -> _Patch:
+    """Draw two means of disjoint sets of repeats of the same slice, and σ from the spread of all of them."""
     repeats = scan.images[generator.choice(scan.slices)]
     order = generator.permutation(len(repeats))
     nex = int(generator.integers(1, len(repeats))) if generator.random() < 0.5 else 1
-    pair = np.stack([repeats[order[:nex]].mean(0), repeats[order[nex:]].mean(0)])
-    pair = _place(pair, config.patch, generator) * _gain(pair[0], generator)
-    return pair[0], pair[1], np.zeros_like(pair[0]), nex, len(repeats) - nex
+    sigma = spread_of_repeats(repeats) / np.sqrt(np.float32(nex))
+    triple = np.stack([repeats[order[:nex]].mean(0), repeats[order[nex:]].mean(0), sigma])
+    measured, target, sigma = _place(triple, config.patch, generator) * _gain(triple[0], generator)
+    return measured, target, sigma, nex, len(repeats) - nex
+
+
+def spread_of_repeats(repeats: Array) -> Array:
+    """Return the local standard deviation (row, column) of repeats (repeat, row, column) of one slice.
+
+    Mean absolute deviation of neighbouring repeats, averaged over some 10 pixels; √π/2 turns it into the standard deviation
+    of Gaussian noise. Less swayed by pulsation than a root mean square.
+    """
+    deviation = np.abs(np.diff(repeats, axis=0)).mean(0)
+    return np.asarray(ndimage.gaussian_filter(deviation, 4.0) * (np.sqrt(np.pi) / 2), dtype=np.float32)
 
 
 def _gain(image: Array, generator: np.random.Generator) -> np.float32:

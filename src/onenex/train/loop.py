@@ -1,118 +1,86 @@
-"""The training loop of noise map and restoration: draw, estimate σ, restore, step; checkpoint, validate, log."""
+"""The training loop, the same for every network: draw, loss, step, average; checkpoint, validate, log."""
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import queue
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from onenex.model.noise_level import NoiseLevel
-from onenex.model.restoration import Restoration
 from onenex.train import checkpoint
-from onenex.train.config import TrainConfig
-from onenex.train.dataset import Batch, Scan, draw_batch, load_scans
-from onenex.train.losses import noise_loss, restoration_loss
-from onenex.train.validate import validate
+from onenex.train.config import PhaseConfig
+from onenex.train.dataset import Batch, Scan, draw_batch
+from onenex.train.journal import Journal
 
 log = logging.getLogger(__name__)
 
-
-class Networks(nn.Module):
-    """What one run trains: `noise_level` and `restoration`."""
-
-    def __init__(self, config: TrainConfig) -> None:
-        super().__init__()
-        self.noise_level = NoiseLevel()
-        self.restoration = Restoration(config.widths, config.depth)
+LossFunction = Callable[[nn.Module, Batch, torch.Generator], Tensor]
+Validation = Callable[[nn.Module], dict[str, float]]
 
 
-def train(config: TrainConfig, data: Path, folder: Path, *, resume: bool = True) -> Path:
-    """Train on `data`, with checkpoints, `log.jsonl` and tensorboard events in `folder`.
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """The training of one network."""
+
+    network: nn.Module
+    config: PhaseConfig
+    loss: LossFunction
+    """(network, batch, generator) → scalar; draws only from the generator."""
+    validation: Validation
+    seed: int
+
+
+def train_phase(phase: Phase, scans: list[Scan], folder: Path, *, resume: bool = True) -> nn.Module:
+    """Train `phase.network` on `scans`; checkpoints, `log.jsonl` and tensorboard events go to `folder`.
+
+    A finished phase in `folder` is not trained again when `resume`.
 
     Returns
     -------
-    Path
-        The EMA weights as safetensors, `folder/weights.safetensors`.
+    nn.Module
+        The network with exponentially averaged weights, in evaluation mode.
 
     Raises
     ------
     DataError
-        No training data, or an unreadable checkpoint.
+        Unreadable checkpoint.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(config.seed)
-    networks = Networks(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    ema = Networks(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    ema.load_state_dict(networks.state_dict())
-    optimizer = torch.optim.AdamW(networks.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-    step = 0
-    state = checkpoint.load(folder) if resume else None
+    config, network = phase.config, phase.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average: nn.Module = deepcopy(network).eval()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=0.0, fused=True)
+    step, state = 0, checkpoint.load(folder) if resume else None
     if state is not None:
-        networks.load_state_dict(state["networks"])
-        ema.load_state_dict(state["ema"])
+        network.load_state_dict(state["network"])
+        average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         step = state["step"]
-    scans, held_out = (load_scans(data, config, holdout=holdout) for holdout in (False, True))
-    journal = _Journal(folder)
-    started, sums = time.monotonic(), {"restoration": 0.0, "noise": 0.0}
-    for batch in _batches(scans, config, step):
-        losses = _step(networks, ema, optimizer, batch, config, step)
+    journal, started, total = Journal(folder), time.monotonic(), 0.0
+    for batch in _batches(scans, phase, step):
+        total += _step(phase, average, optimizer, batch, step)
         step += 1
-        for name, value in losses.items():
-            sums[name] += value / 100
         if step % 100 == 0:
-            journal.write(step, {"seconds": time.monotonic() - started, **sums})
-            sums = dict.fromkeys(sums, 0.0)
+            journal.write(step, {"seconds": time.monotonic() - started, "loss": total / 100})
+            total = 0.0
         if step % config.validate_every == 0 or step == config.steps:
-            journal.write(step, validate(ema.noise_level, ema.restoration, held_out, config))
+            journal.write(step, phase.validation(average))
         if step % config.checkpoint_every == 0 or step == config.steps:
-            checkpoint.save(folder, {"networks": networks.state_dict(), "ema": ema.state_dict(), "optimizer": optimizer.state_dict(), "step": step})
-            _export(ema, config, folder, step, scans)
-    return _export(ema, config, folder, step, scans)
+            checkpoint.save(
+                folder, {"network": network.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
+            )
+    return average
 
 
-def _step(networks: Networks, ema: Networks, optimizer: torch.optim.Optimizer, batch: Batch, config: TrainConfig, step: int) -> dict[str, float]:
-    """Do one optimiser step and return the losses."""
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate(config, step)
-    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-    estimate = networks.noise_level(batch.measured_B1HW.contiguous(memory_format=torch.channels_last))
-    sigma = _given_sigma(estimate.detach(), batch, config, step, generator)
-    restored = networks.restoration(batch.measured_B1HW.contiguous(memory_format=torch.channels_last), sigma)
-    restoring, estimating = restoration_loss(restored, batch, sigma), noise_loss(estimate, batch)
-    optimizer.zero_grad(set_to_none=True)
-    (restoring + 0.1 * estimating).backward()  # type: ignore[no-untyped-call]
-    for network in (networks.noise_level, networks.restoration):
-        nn.utils.clip_grad_norm_(network.parameters(), config.gradient_clip)
-    optimizer.step()
-    decay = min(config.ema_decay, (1 + step) / (10 + step))
-    with torch.no_grad():
-        for average, current in zip(ema.parameters(), networks.parameters(), strict=True):
-            average.lerp_(current, 1 - decay)
-    return {"restoration": restoring.item(), "noise": estimating.item()}
-
-
-def _given_sigma(estimate: torch.Tensor, batch: Batch, config: TrainConfig, step: int, generator: torch.Generator) -> torch.Tensor:
-    """Choose the σ map that the restoration sees: the estimated or the true one, a little off."""
-    n = len(estimate)
-    own = (torch.rand(n, generator=generator) < 0.5) & (step >= config.own_sigma_after) | batch.is_real_B
-    jitter = torch.exp(config.sigma_jitter * torch.randn(n, generator=generator))
-    chosen = torch.where(own[:, None, None, None], estimate, batch.sigma_B1HW)
-    return chosen * jitter[:, None, None, None]
-
-
-def learning_rate(config: TrainConfig, step: int) -> float:
+def learning_rate(config: PhaseConfig, step: int) -> float:
     """Return the rate of `step`: linear warm-up, then a cosine down to the final rate."""
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
@@ -120,54 +88,37 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     return config.final_learning_rate + 0.5 * (config.learning_rate - config.final_learning_rate) * (1 + math.cos(math.pi * progress))
 
 
-def _batches(scans: list[Scan], config: TrainConfig, first: int) -> Iterator[Batch]:
+def _step(phase: Phase, average: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, step: int) -> float:
+    """Do one optimiser step, follow it with the averaged weights, return the loss."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(phase.config, step)
+    generator = torch.Generator().manual_seed(phase.seed * 1_000_003 + step)
+    loss = phase.loss(phase.network, batch, generator)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(phase.network.parameters(), phase.config.gradient_clip)
+    optimizer.step()
+    decay = min(phase.config.ema_decay, (1 + step) / (10 + step))
+    with torch.no_grad():
+        for averaged, current in zip(average.parameters(), phase.network.parameters(), strict=True):
+            averaged.lerp_(current, 1 - decay)
+    return loss.item()
+
+
+def _batches(scans: list[Scan], phase: Phase, first: int) -> Iterator[Batch]:
     """Yield the batches of steps `first`… drawn one thread ahead."""
     ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=4)
 
     def draw() -> None:
         try:
-            for step in range(first, config.steps):
-                ready.put(draw_batch(scans, config, np.random.default_rng([config.seed, step])))
+            for step in range(first, phase.config.steps):
+                ready.put(draw_batch(scans, phase.config, np.random.default_rng([phase.seed, step])))
         except BaseException as error:  # handed to the training thread, which raises it
             ready.put(error)
 
     threading.Thread(target=draw, daemon=True).start()
-    for _ in range(first, config.steps):
+    for _ in range(first, phase.config.steps):
         item = ready.get()
         if isinstance(item, BaseException):
             raise item
         yield item
-
-
-def _export(ema: Networks, config: TrainConfig, folder: Path, step: int, scans: list[Scan]) -> Path:
-    """Write the averaged weights with their configuration and the sources and licences of what they learnt from."""
-    from onenex.model.weights import save
-
-    path = folder / "weights.safetensors"
-    sources = sorted({f"{scan.info.source} (licence: {scan.info.licence})" for scan in scans})
-    card = {"recipe": config.name, "steps": str(step), "config": json.dumps(asdict(config)), "training_data": "; ".join(sources)}
-    save(path, ema.noise_level, ema.restoration, card=card)
-    return path
-
-
-class _Journal:
-    """`log.jsonl` and, when tensorboard is installed, its event file."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "log.jsonl"
-        self._writer: Any = None
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(folder))
-        except ImportError:
-            log.warning("tensorboard=missing log=%s", self._path)
-
-    def write(self, step: int, values: dict[str, float]) -> None:
-        """Append one line."""
-        with self._path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"step": step, **{name: round(value, 6) for name, value in values.items()}}) + "\n")
-        log.info("step=%d %s", step, " ".join(f"{name}={value:.5g}" for name, value in values.items()))
-        if self._writer is not None:
-            for name, value in values.items():
-                self._writer.add_scalar(name, value, step)

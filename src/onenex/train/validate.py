@@ -8,61 +8,65 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import nn
 
-from onenex.model.noise_level import NoiseLevel
-from onenex.model.restoration import Restoration
-from onenex.train.config import TrainConfig
-from onenex.train.dataset import FOREGROUND, Scan, draw_batch
+from onenex.train.config import PhaseConfig
+from onenex.train.dataset import FOREGROUND, Batch, Scan, draw_batch
 
-_N_BATCHES = 12
+_N_BATCHES = 6
+_PER_BATCH = 8
+_LEVELS = (0.005, 0.02, 0.08)
 
 
 @torch.inference_mode()
-def validate(noise_level: NoiseLevel, restoration: Restoration, scans: list[Scan], config: TrainConfig) -> dict[str, float]:
-    """Return figures on fixed held-out patches, σ estimated.
-
-    Returns
-    -------
-    dict[str, float]
-        `gain_simulated_db`, mean PSNR gain over the input in the foreground; `gain_<id>_db`, the same by the unbiased
-        score for each file of repeats; `sigma_ratio_error`, mean |log σ̂/σ| of simulated patches in the foreground.
-    """
+def validate_noise(network: nn.Module, scans: list[Scan], config: PhaseConfig) -> dict[str, float]:
+    """Return the median of σ̂/σ in the foreground and the spread of its logarithm: per simulated level, and per file of repeats."""
     figures: dict[str, float] = {}
-    simulated = [scan for scan in scans if scan.info.kind == "clean"]
-    if simulated:
-        figures |= _simulated(noise_level, restoration, simulated, replace(config, simulated_per_batch=8, real_per_batch=0))
-    for scan in scans:
-        if scan.info.kind == "repeats":
-            figures[f"gain_{scan.info.id}_db"] = _real(noise_level, restoration, scan, replace(config, simulated_per_batch=0, real_per_batch=8))
+    for name, batches in _panels(scans, config).items():
+        logs = []
+        for batch in batches:
+            inside = batch.target_B1HW > FOREGROUND
+            logs.append(torch.log(network(batch.measured_B1HW) / batch.sigma_B1HW.clamp_min(1e-4))[inside])
+        log_ratio = torch.cat(logs)
+        figures[f"ratio_{name}"] = float(torch.exp(log_ratio.median()))
+        figures[f"spread_{name}"] = float((log_ratio - log_ratio.median()).abs().median() * 1.4826)
     return figures
 
 
-def _simulated(noise_level: NoiseLevel, restoration: Restoration, scans: list[Scan], config: TrainConfig) -> dict[str, float]:
-    gains, ratios = [], []
-    for index in range(_N_BATCHES):
-        batch = draw_batch(scans, config, np.random.default_rng([7, index]))
-        sigma = noise_level(batch.measured_B1HW)
-        restored = restoration(batch.measured_B1HW, sigma)
-        for i in range(len(sigma)):
-            inside = batch.target_B1HW[i] > FOREGROUND
-            if int(inside.sum()) < 100:
-                continue
-            before = (batch.measured_B1HW[i] - batch.target_B1HW[i])[inside].square().mean()
-            after = (restored[i] - batch.target_B1HW[i])[inside].square().mean()
-            gains.append(float(10 * torch.log10(before / after)))
-            ratios.append(float(torch.log(sigma[i] / batch.sigma_B1HW[i])[inside].abs().mean()))
-    return {"gain_simulated_db": float(np.mean(gains)), "sigma_ratio_error": float(np.mean(ratios))}
+@torch.inference_mode()
+def validate_restoration(network: nn.Module, scans: list[Scan], config: PhaseConfig) -> dict[str, float]:
+    """Return PSNR gains over the input in the foreground, dB, with σ as in training: per simulated level and file of repeats.
+
+    On repeats by the unbiased score: E(f(y1) − y2)² and E(y1 − y2)² share the noise of y2, half of the latter.
+    """
+    figures: dict[str, float] = {}
+    for name, batches in _panels(scans, config).items():
+        before = after = 0.0
+        for batch in batches:
+            restored = network(batch.measured_B1HW, batch.sigma_B1HW)
+            seen = (batch.measured_B1HW + batch.target_B1HW) / 2 if bool(batch.is_real_B.all()) else batch.target_B1HW
+            inside = seen > FOREGROUND
+            error, change = ((image - batch.target_B1HW)[inside].square().sum().item() for image in (batch.measured_B1HW, restored))
+            shared = error / 2 if bool(batch.is_real_B.all()) else 0.0
+            before, after = before + error - shared, after + change - shared
+        figures[f"gain_db_{name}"] = float(10 * np.log10(before / max(after, 1e-12)))
+    return figures
 
 
-def _real(noise_level: NoiseLevel, restoration: Restoration, scan: Scan, config: TrainConfig) -> float:
-    """Unbiased gain: E(f(y1) − y2)² and E(y1 − y2)² share the noise of y2, half of the latter (one against one repeat)."""
-    before = after = 0.0
-    pair = replace(scan, images=scan.images[:, :2])
-    for index in range(_N_BATCHES):
-        batch = draw_batch([pair], config, np.random.default_rng([8, index]))
-        restored = restoration(batch.measured_B1HW, noise_level(batch.measured_B1HW))
-        inside = (batch.measured_B1HW + batch.target_B1HW) / 2 > FOREGROUND
-        half = (batch.measured_B1HW - batch.target_B1HW)[inside].square().sum().item() / 2
-        before += half
-        after += (restored - batch.target_B1HW)[inside].square().sum().item() - half
-    return float(10 * np.log10(before / max(after, 1e-12)))
+def _panels(scans: list[Scan], config: PhaseConfig) -> dict[str, list[Batch]]:
+    """Draw fixed batches: simulated ones by noise level, real ones by file (one repeat against one)."""
+    panels: dict[str, list[Batch]] = {}
+    clean = [scan for scan in scans if scan.info.kind == "clean"]
+    for level in _LEVELS if clean else ():
+        ranges = replace(config.ranges, sigma=(level, level * 1.001))
+        fixed = replace(config, ranges=ranges, simulated_per_batch=_PER_BATCH, real_per_batch=0, patch=96)
+        panels[f"sigma_{level}"] = _draw(clean, fixed)
+    real = replace(config, simulated_per_batch=0, real_per_batch=_PER_BATCH, patch=96)
+    for scan in scans:
+        if scan.info.kind == "repeats":
+            panels[scan.info.id] = _draw([replace(scan, images=scan.images[:, :2])], real)
+    return panels
+
+
+def _draw(scans: list[Scan], config: PhaseConfig) -> list[Batch]:
+    return [draw_batch(scans, config, np.random.default_rng([7, index])) for index in range(_N_BATCHES)]

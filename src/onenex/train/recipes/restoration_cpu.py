@@ -1,10 +1,14 @@
-"""The bundled weights: noise map and restoration, trained together on two CPU cores in an afternoon."""
+"""The bundled weights: noise map, then restoration, on two CPU cores in an afternoon."""
 
 from __future__ import annotations
 
-from onenex.train.config import TrainConfig
+from onenex.train.config import PhaseConfig, TrainConfig
 
 
 def restoration_cpu() -> TrainConfig:
     """Return the run that made the weights in the package."""
-    return TrainConfig(name="restoration_cpu", steps=16_000)
+    return TrainConfig(
+        name="restoration_cpu",
+        noise=PhaseConfig(steps=12_000, patch=192, simulated_per_batch=2, real_per_batch=1, learning_rate=1e-3),
+        restoration=PhaseConfig(steps=12_000, patch=96, simulated_per_batch=5, real_per_batch=3),
+    )
