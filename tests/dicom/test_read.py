@@ -12,6 +12,7 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
 from onenex.dicom import read_series
+from onenex.errors import OneNexError
 from onenex.series import Series
 from tests.dicom.make import AXIAL, CORONAL, SAGITTAL, make_enhanced, make_series, phantom, save
 
@@ -299,10 +300,38 @@ def test_order_of_files_does_not_matter(tmp_path: Path) -> None:
 
 
 def test_logs_and_reasons_hold_no_patient_data(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    make_series(tmp_path / "Doe^Jane", 2, PatientName="Doe^Jane", PatientID="4711")
+    for path in make_series(tmp_path / "Doe^Jane", 2, PatientName="Doe^Jane", PatientID="4711"):
+        path.write_bytes(path.read_bytes().replace(b"CS\x06\x00BRAIN ", b"CS\x06\x00doe 4 "))  # a bad value, which pydicom would quote
+        assert b"doe 4" in path.read_bytes()
     (tmp_path / "Doe^Jane" / "note.txt").write_text("no DICOM here")
-    with caplog.at_level(logging.DEBUG, logger="onenex"):
-        read_series(tmp_path)
+    with caplog.at_level(logging.DEBUG):
+        (series,) = read_series(tmp_path)
+        series.source.images(series.stacks[0])
     assert "series read" in caplog.text
-    assert "Doe" not in caplog.text
+    assert "doe" not in caplog.text.lower()
     assert "4711" not in caplog.text
+
+
+@pytest.mark.parametrize("enhanced", [False, True])
+def test_damaged_bytes_never_escape_as_anything_but_our_errors(tmp_path: Path, enhanced: bool) -> None:
+    rng = np.random.default_rng(5)
+    whole = (make_enhanced(tmp_path / "whole.dcm", 2) if enhanced else make_series(tmp_path, 1)[0]).read_bytes()
+    header_end = whole.index(b"\xe0\x7f\x10\x00")
+    outcomes = set()
+    for trial in range(60):
+        content = bytearray(whole)
+        for place in rng.integers(132, header_end + 12, 1 + trial % 8):
+            content[place] = rng.integers(256)
+        if trial % 5 == 0:
+            del content[rng.integers(200, len(content)) :]
+        damaged = tmp_path / "damaged.dcm"
+        damaged.write_bytes(content)
+        try:
+            for series in read_series(damaged):
+                outcomes.add("skipped" if series.skip_reason else "accepted")
+                for stack in series.stacks:
+                    if series.skip_reason is None:
+                        assert np.isfinite(series.source.images(stack)).all()
+        except OneNexError as error:
+            outcomes.add(type(error).__name__)
+    assert {"skipped", "accepted"} <= outcomes

@@ -112,7 +112,7 @@ def _organ(header: FrameHeader) -> Finding | None:
 
 def _anatomic_region(header: FrameHeader, vocabulary: Mapping[str, re.Pattern[str]]) -> Finding | None:
     for item in header.items("AnatomicRegionSequence"):
-        name = phrases.named(str(item.get("CodeMeaning") or ""), vocabulary)
+        name = phrases.named(FrameHeader(item).text("CodeMeaning"), vocabulary)
         if name is not None:
             return name, cite("AnatomicRegionSequence")
     return None

@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -29,16 +30,14 @@ from pydicom.uid import (
     MediaStorageDirectoryStorage,
 )
 
+from onenex.dicom.frames import CONVERSION_ERRORS, FrameHeader
 from onenex.errors import DataError, DecodeError
 
 logger = logging.getLogger(__name__)
 
 MAX_UNPACKED_BYTES = 32 * 2**30
 MAX_UNPACKED_FILES = 500_000
-HEADER_ERRORS = (
-    InvalidDicomError, OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, EOFError, ArithmeticError, MemoryError,
-    struct.error, zlib.error,
-)  # fmt: skip
+HEADER_ERRORS = (*CONVERSION_ERRORS, InvalidDicomError, MemoryError, zlib.error)
 """What pydicom raises, by experience, on bytes that are damaged or no DICOM at all."""
 
 
@@ -52,6 +51,11 @@ class Header:
     problem: str = ""
     """ "is truncated …", "has no pixel data"; empty when nothing is visibly wrong."""
 
+    @property
+    def series_uid(self) -> str:
+        """SeriesInstanceUID, empty when the header cannot be read."""
+        return "" if self.dataset is None else FrameHeader(self.dataset).text("SeriesInstanceUID")
+
 
 @dataclass(kw_only=True)
 class Found:
@@ -64,12 +68,20 @@ class Found:
     """Temporary folder of an unpacked archive; whoever holds the headers removes it in the end."""
 
 
+_is_quiet: ContextVar[bool] = ContextVar("_is_quiet", default=False)
+logging.getLogger("pydicom").addFilter(lambda _: not _is_quiet.get())
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence pydicom's remarks on sloppy but readable values: real scanners write them every day."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Silence pydicom's remarks on sloppy but readable values: scanners write them every day, and they quote the values."""
+    token = _is_quiet.set(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        _is_quiet.reset(token)
 
 
 def find(path: Path) -> Found:
@@ -118,10 +130,11 @@ def read_header(path: Path) -> Header | None:
     try:
         with quiet(), path.open("rb") as file:
             dataset = dcmread(file, stop_before_pixels=True, force=kind == "bare")
-            sop_class = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
+            header = FrameHeader(dataset)
+            sop_class = header.text("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
             if sop_class == MediaStorageDirectoryStorage:
                 return None
-            if not sop_class or "SeriesInstanceUID" not in dataset:
+            if not sop_class or not header.text("SeriesInstanceUID"):
                 return None if kind == "bare" else _damaged(path, "SOPClassUID or SeriesInstanceUID is missing")
             _mend_meta(dataset)
             return Header(path=path, dataset=dataset, problem=_pixel_problem(file, dataset, path.stat().st_size))

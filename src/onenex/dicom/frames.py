@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -9,10 +11,17 @@ from typing import cast
 
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 
+logger = logging.getLogger(__name__)
+
+CONVERSION_ERRORS = (
+    BytesLengthException, ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError, EOFError, OSError, struct.error,
+)  # fmt: skip
+"""What pydicom raises on an element whose bytes do not fit its VR (NotImplementedError, for an unknown VR, is a RuntimeError)."""
 MACROS: dict[str, str] = {
     "EffectiveEchoTime": "MREchoSequence",
     "RepetitionTime": "MRTimingAndRelatedParametersSequence",
@@ -69,16 +78,10 @@ class FrameHeader:
 
     def raw(self, keyword: str) -> object:
         """Return the value as pydicom gives it, or None when it is absent, empty or unreadable."""
-        tag = _tag(keyword)
         for holder in self._holders(keyword):
-            if tag not in holder.keys():  # noqa: SIM118 - the keys are plain tags, while `in` of a Dataset parses its operand
-                continue
-            try:
-                value = holder[tag].value
-            except (ValueError, TypeError, LookupError, AttributeError, NotImplementedError, OverflowError):
-                continue  # a damaged element of the file is no value
+            value = value_of(holder, keyword)
             if value is not None and value != "" and not (isinstance(value, MultiValue) and len(value) == 0):
-                return cast(object, value)
+                return value
         return None
 
     def text(self, keyword: str) -> str:
@@ -128,23 +131,29 @@ class FrameHeader:
         yield self.dataset
 
     def _group(self, macro: str) -> Iterator[Dataset]:
-        for groups_tag, index in ((_PER_FRAME, self.frame), (_SHARED, 0)):
-            if groups_tag not in self.dataset.keys():  # noqa: SIM118 - see `raw`
-                continue
-            groups = self.dataset[groups_tag].value
+        for name, index in (("PerFrameFunctionalGroupsSequence", self.frame), ("SharedFunctionalGroupsSequence", 0)):
+            groups = value_of(self.dataset, name)
             if isinstance(groups, Sequence) and index < len(groups):
-                items = groups[index].get(_tag(macro))
-                if items is not None and isinstance(items.value, Sequence) and len(items.value):
-                    yield items.value[0]
+                items = value_of(groups[index], macro)
+                if isinstance(items, Sequence) and len(items):
+                    yield items[0]
+
+
+def value_of(dataset: Dataset, keyword: str) -> object:
+    """Return an element's value; None when it is absent or so damaged that it cannot be converted."""
+    tag = _tag(keyword)
+    if tag not in dataset.keys():  # noqa: SIM118 - the keys are plain tags, while `in` of a Dataset parses its operand
+        return None
+    try:
+        return cast(object, dataset[tag].value)
+    except CONVERSION_ERRORS as error:
+        logger.debug("element unreadable tag=%s error=%s", tag, type(error).__name__)
+        return None
 
 
 @cache
 def _tag(keyword: str) -> BaseTag:
     return Tag(keyword)
-
-
-_PER_FRAME = Tag("PerFrameFunctionalGroupsSequence")
-_SHARED = Tag("SharedFunctionalGroupsSequence")
 
 
 def cite(*keywords: str) -> str:

@@ -111,8 +111,8 @@ MAP_NAMES: Mapping[str, re.Pattern[str]] = {
 }
 """Derived images by the name of their series."""
 VENDOR_AI = _word(
-    r"deep ?resolve|air ?recon\w*(?: ?dl)?|ardl|recon ?dl|smart ?speed(?: ?ai)?|adaptive ?cs(?: ?net)?|cs ?ai|u ?ai(?: ?fi)?|deep ?recon|ai ?ce|dlr|piqe"
-    r"|synergy ?dlr|subtle ?(?:mr|hd)|swift ?mr|airs ?medical|denois\w*|entrauscht",
+    r"deep ?resolve|air ?recon\w*(?: ?dl)?|ardl|recon ?dl|smart ?speed(?: ?ai)?|adaptive ?cs(?: ?net)?|cs ?ai|u ?ai(?: ?fi)?|deep ?recon"
+    r"|ai ?ce|dlr|piqe|synergy ?dlr|subtle ?(?:mr|hd)|swift ?mr|airs ?medical|denois\w*|entrauscht",
     "降噪|去噪|深度学习",
 )
 VENDOR_AI_SIEMENS = _word(r"dr[bgs]")

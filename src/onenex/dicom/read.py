@@ -55,7 +55,7 @@ def read_series(path: Path | str) -> list[Series]:
     with quiet():
         by_uid: dict[str, list[Header]] = defaultdict(list)
         for header in _without_copies(found.headers):
-            by_uid[str(header.dataset.SeriesInstanceUID) if header.dataset is not None else ""].append(header)
+            by_uid[header.series_uid].append(header)
         damaged = by_uid.pop("", [])
         series = [one for headers in by_uid.values() for one in _series_of(headers, found, source)]
         series += [_unreadable(header, found, source) for header in damaged]
@@ -70,7 +70,7 @@ def _without_copies(headers: Sequence[Header]) -> list[Header]:
     """Drop further files that hold an instance again."""
     kept: dict[str, Header] = {}
     for header in headers:
-        uid = str(header.dataset.get("SOPInstanceUID") or "") if header.dataset is not None else ""
+        uid = FrameHeader(header.dataset).text("SOPInstanceUID") if header.dataset is not None else ""
         if uid in kept and kept[uid].problem and not header.problem:
             kept[uid] = header
         kept.setdefault(uid or str(header.path), header)
@@ -103,7 +103,7 @@ def _series(stacks: tuple[SliceStack, ...], first: tuple[FrameRef, Dataset], rea
     ref, dataset = first
     header = FrameHeader(dataset, ref.frame)
     return Series(
-        uid=str(dataset.SeriesInstanceUID),
+        uid=header.text("SeriesInstanceUID"),
         path=_origin({frame.path for stack in stacks for frame in stack.frames}, found),
         description=header.text("SeriesDescription") or header.text("ProtocolName"),
         number=header.integer("SeriesNumber"),
@@ -146,14 +146,14 @@ def _coding_problem(dataset: Dataset, frame: int) -> str | None:
 
 def _n_frames(dataset: Dataset) -> int:
     header = FrameHeader(dataset)
-    per_frame = dataset.get("PerFrameFunctionalGroupsSequence")
-    if per_frame is not None:
-        return len(per_frame) or 1
+    per_frame = header.items("PerFrameFunctionalGroupsSequence")
+    if per_frame:
+        return len(per_frame)
     return max(1, min(header.integer("NumberOfFrames") or 1, 1_000_000))
 
 
 def _frame(path: Path, dataset: Dataset, frame: int) -> Frame:
-    ref = FrameRef(path=path, frame=frame, sop_instance_uid=str(dataset.get("SOPInstanceUID") or ""))
+    ref = FrameRef(path=path, frame=frame, sop_instance_uid=FrameHeader(dataset).text("SOPInstanceUID"))
     return frame_of(FrameHeader(dataset, frame), ref)
 
 

@@ -98,7 +98,7 @@ def _screen_save(header: FrameHeader) -> str | None:
 
 def _own(header: FrameHeader) -> str | None:
     for item in header.items("ContributingEquipmentSequence"):
-        if phrases.OWN.search(phrases.normalise(f"{item.get('Manufacturer') or ''} {item.get('ManufacturerModelName') or ''}")):
+        if phrases.OWN.search(phrases.normalise(_maker(item))):
             return f"already denoised by OneNEX: {cite('ContributingEquipmentSequence')} says so"
     for keyword in ("DerivationDescription", "SeriesDescription"):
         if phrases.OWN.search(phrases.normalise(header.text(keyword))):
@@ -139,6 +139,11 @@ def _component(header: FrameHeader) -> str | None:
     return None
 
 
+def _maker(item: Dataset) -> str:
+    header = FrameHeader(item)
+    return f"{header.text('Manufacturer')} {header.text('ManufacturerModelName')}"
+
+
 def _article(word: str) -> str:
     return f"an {word}" if word.startswith("i") else f"a {word}"
 
@@ -173,7 +178,7 @@ def _vendor_ai(header: FrameHeader) -> str | None:
     texts = [(cite(keyword), header.text(keyword)) for keyword in keywords]
     texts.append(("Siemens private (0021,1175)", private_text(header.dataset, "SIEMENS MR SDI 02", 0x0021, 0x75)))
     for item in header.items("ContributingEquipmentSequence"):
-        texts.append((cite("ContributingEquipmentSequence"), f"{item.get('Manufacturer') or ''} {item.get('ManufacturerModelName') or ''}"))
+        texts.append((cite("ContributingEquipmentSequence"), _maker(item)))
     for where, text in texts:
         for pattern in patterns:
             match = pattern.search(phrases.normalise(text))

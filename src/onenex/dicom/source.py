@@ -112,7 +112,8 @@ class DicomSource:
                         "read the series again"
                     )
                 with quiet():
-                    yield index, _coding(dataset, ref), words
+                    coding = _coding(dataset, ref)
+                yield index, coding, words
 
     def writer(self, series: Series, folder: Path, provenance: Provenance) -> SeriesWriter:
         """Open a derived series of `series` inside `folder` (see `onenex.series.Source`)."""

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 
-from onenex.dicom.frames import FrameHeader
+from onenex.dicom.frames import CONVERSION_ERRORS, FrameHeader
 
 Value = tuple[Any, ...]
 """A trait's value: comparable with the same trait of other frames."""
@@ -79,7 +80,7 @@ def private_text(dataset: Dataset, creator: str, group: int, element: int) -> st
 def _private(dataset: Dataset, creator: str, group: int, element: int) -> Any:
     try:
         return dataset.private_block(group, creator)[element].value
-    except (KeyError, ValueError, TypeError, AttributeError, NotImplementedError):
+    except CONVERSION_ERRORS:
         return None
 
 
@@ -125,11 +126,11 @@ def _direction(header: FrameHeader, b_value: float | None) -> Value:
         return ()
     vector = header.numbers("DiffusionGradientOrientation")
     group = header.group("MRDiffusionSequence")
-    for item in (group.get("DiffusionGradientDirectionSequence") or []) if group is not None else []:
+    for item in FrameHeader(group).items("DiffusionGradientDirectionSequence") if group is not None else []:
         vector = FrameHeader(item).numbers("DiffusionGradientOrientation")
     if not vector:
         private = _private(header.dataset, "SIEMENS MR HEADER", 0x0019, 0x0E)
-        vector = tuple(float(part) for part in private) if hasattr(private, "__iter__") and not isinstance(private, (str, bytes)) else ()
+        vector = tuple(private) if isinstance(private, MultiValue) and all(isinstance(part, float) for part in private) else ()
     return tuple(round(part, 3) for part in vector)
 
 
