@@ -101,6 +101,8 @@ def test_refused(attrs: dict[str, object], expected: str) -> None:
         {"LossyImageCompression": "01"},
         {"ConversionType": ""},
         {"SeriesDescription": "t2_local_shim"},
+        {"SeriesDescription": "DWI 3 plane"},
+        {"SeriesDescription": "t1_AutoAlign"},
         {"SeriesDescription": "t2_acs_32", "Manufacturer": "SIEMENS"},
         {"SeriesDescription": "T2 FSE drs", "Manufacturer": "GE MEDICAL SYSTEMS"},
         {"SeriesDescription": "resolve_4scan_trace_tra"},

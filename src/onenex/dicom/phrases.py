@@ -94,8 +94,7 @@ SAGITTAL = _word(r"sag|sagittal\w*|sagitt?ale", "矢状")
 CORONAL = _word(r"cor|kor|coronal\w*|koronar\w*|frontal", "冠状|冠狀")
 
 LOCALISER = _word(
-    r"locali[sz]ers?|lokali[sz]er|loc|scout\w*|survey\w*|pilot|plan ?scan|smart ?brain|topogram|(?:3|three) ?(?:pl|plane)(?: loc\w*)?"
-    r"|(?:ü|ue)bersicht\w*|auto ?align",
+    r"locali[sz]ers?|lokali[sz]er|loc|scout\w*|survey\w*|pilot|plan ?scan|smart ?brain|(?:ü|ue)bersicht\w*",
     "定位",
 )
 MAP_NAMES: Mapping[str, re.Pattern[str]] = {
