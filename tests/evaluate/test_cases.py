@@ -1,12 +1,13 @@
 """Rows of the benchmark: the same draw every time, scored against what they should be."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from onenex.evaluate import cases, metrics
-from onenex.scans import ScanInfo, read_manifest
+from onenex.scans import ScanInfo, load_images, read_manifest
 from tests.train.packed import write_packed
 
 
@@ -55,7 +56,7 @@ def test_the_clean_image_is_the_reference(infos: dict[str, ScanInfo], tmp_path: 
 
 
 def test_repeats_are_scored_in_the_order_they_were_given_out(infos: dict[str, ScanInfo]) -> None:
-    case = cases.repeats_case(infos["repeats_test"], unseen=True)
+    case = next(cases.repeats_cases(infos["repeats_test"], unseen=True))
     untouched, swapped = case.score(case.stacks), case.score(case.stacks[::-1])
     # the phantom's noise is 0.08 of 4000; its scale is the 99th percentile of the foreground, close to 0.9 of 4000
     assert untouched.psnr == pytest.approx(-20 * np.log10(0.08 / 0.9), abs=0.7)
@@ -65,10 +66,8 @@ def test_repeats_are_scored_in_the_order_they_were_given_out(infos: dict[str, Sc
 
 
 def test_directions_are_kept_apart(infos: dict[str, ScanInfo]) -> None:
-    from dataclasses import replace
-
     info = replace(infos["repeats_test"], note="b1000; 2 slices per direction, directions in order")
-    case = cases.repeats_case(info, unseen=True)
+    case = next(cases.repeats_cases(info, unseen=True))
     assert [len(stack) for stack in case.stacks] == [2] * (cases.MAX_VOLUMES * cases.MAX_INPUTS)
     assert len(case.mask) == 2 * cases.MAX_VOLUMES
 
@@ -79,6 +78,20 @@ def test_the_prototype_row_starts_from_the_prototype_input(infos: dict[str, Scan
     sigma = cases.sigma_for_input(clean, info, 24.0)
     measured, _ = cases.simulate(clean, info, sigma, varying=True)
     assert metrics.psnr(metrics.mean_squared_error(measured, clean.images, clean.mask), 1.0) == pytest.approx(24, abs=0.2)
+
+
+def test_means_are_scored_where_a_reference_is_left(tmp_path: Path) -> None:
+    folder = write_packed(tmp_path)
+    (info,) = (one for one in read_manifest(folder) if one.id == "repeats_test")
+    generator = np.random.default_rng(4)
+    truth = load_images(info)[:, :1]
+    repeats = np.abs(truth + generator.normal(0, 300, (8, 5, 64, 64)))
+    np.savez(info.path, images=repeats.astype(np.uint16))
+    singles, twos, threes = cases.repeats_cases(replace(info, n_repeats=5), unseen=True)
+    assert [(case.nex, len(case.stacks)) for case in (singles, twos, threes)] == [(1, 3), (2, 2), (3, 1)]
+    assert twos.condition == "real repeats, means of 2"
+    gain = twos.score(twos.stacks).psnr - singles.score(singles.stacks).psnr
+    assert gain == pytest.approx(10 * np.log10(2), abs=0.3)
 
 
 @pytest.mark.data

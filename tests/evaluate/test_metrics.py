@@ -71,23 +71,35 @@ def test_unbiased_score_recovers_a_known_error(n_repeats: int) -> None:
     truth = generator.uniform(0.3, 1, (12, 64, 64)).astype(np.float32)
     sigma, shrink, bias = 0.08, 0.6, 0.03
     repeats = truth[:, None] + generator.normal(0, sigma, (12, n_repeats, 64, 64)).astype(np.float32)
-    restored = truth[:, None] + bias + shrink * (repeats - truth[:, None])  # error known: bias² + shrink² σ²
+    groups = [(index,) for index in range(n_repeats)]
+    singles = list(repeats.transpose(1, 0, 2, 3))
+    restored = [truth + bias + shrink * (one - truth) for one in singles]  # error known: bias² + shrink² σ²
     mask = np.ones(truth.shape, dtype=np.bool_)
     known = bias**2 + (shrink * sigma) ** 2
     # standard error of the estimate is below 4 σ² / √N with N = 49152 pixels
-    assert metrics.unbiased_mse(restored, repeats, mask) == pytest.approx(known, abs=4 * 4 * sigma**2 / math.sqrt(mask.sum()))
-    assert metrics.unbiased_mse(repeats, repeats, mask) == pytest.approx(sigma**2, rel=0.05)
+    assert metrics.unbiased_mse(restored, groups, repeats, mask) == pytest.approx(known, abs=4 * 4 * sigma**2 / math.sqrt(mask.sum()))
+    assert metrics.unbiased_mse(singles, groups, repeats, mask) == pytest.approx(sigma**2, rel=0.05)
+
+
+@pytest.mark.parametrize("nex", [2, 3])
+def test_means_of_repeats_score_their_own_noise(nex: int) -> None:
+    generator = np.random.default_rng(nex)
+    truth = generator.uniform(0.3, 1, (12, 64, 64)).astype(np.float32)
+    repeats = truth[:, None] + generator.normal(0, 0.1, (12, 6, 64, 64)).astype(np.float32)
+    group = tuple(range(nex))
+    found = metrics.unbiased_mse([repeats[:, :nex].mean(axis=1)], [group], repeats, np.ones(truth.shape, dtype=np.bool_))
+    assert found == pytest.approx(0.1**2 / nex, rel=0.05)
 
 
 def test_two_repeats_score_the_input_by_half_their_difference() -> None:
     repeats = np.random.default_rng(0).uniform(0, 1, (2, 2, 24, 30)).astype(np.float32)
     half = np.mean((repeats[:, 0].astype(np.float64) - repeats[:, 1]) ** 2) / 2
-    assert metrics.unbiased_mse(repeats, repeats, EVERYWHERE) == pytest.approx(half, rel=1e-6)
+    assert metrics.unbiased_mse([repeats[:, 0], repeats[:, 1]], [(0,), (1,)], repeats, EVERYWHERE) == pytest.approx(half, rel=1e-6)
 
 
 def test_the_scored_repeat_is_not_in_its_reference() -> None:
     repeats = np.random.default_rng(1).uniform(0, 1, (1, 4, 12, 12)).astype(np.float32)
-    np.testing.assert_allclose(metrics.others_mean(repeats, 2), repeats[:, [0, 1, 3]].mean(axis=1), rtol=1e-6)
+    np.testing.assert_allclose(metrics.others_mean(repeats, (2,)), repeats[:, [0, 1, 3]].mean(axis=1), rtol=1e-6)
 
 
 def test_leave_one_out_ssim_prefers_the_truth_to_a_repeat() -> None:
@@ -95,8 +107,9 @@ def test_leave_one_out_ssim_prefers_the_truth_to_a_repeat() -> None:
     truth = ndimage.gaussian_filter(generator.uniform(0, 4, (2, 48, 48)), (0, 3, 3)).astype(np.float32)
     repeats = truth[:, None] + generator.normal(0, 0.1, (2, 3, 48, 48)).astype(np.float32)
     mask = np.ones(truth.shape, dtype=np.bool_)
-    perfect = np.repeat(truth[:, None], 3, axis=1)
-    assert metrics.leave_one_out_ssim(perfect, repeats, mask, 1.0) > metrics.leave_one_out_ssim(repeats, repeats, mask, 1.0) + 0.05
+    groups, singles = [(0,), (1,), (2,)], list(repeats.transpose(1, 0, 2, 3))
+    perfect = metrics.leave_one_out_ssim([truth] * 3, groups, repeats, mask, 1.0)
+    assert perfect > metrics.leave_one_out_ssim(singles, groups, repeats, mask, 1.0) + 0.05
 
 
 def disc(noise: float, floor: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -130,7 +143,9 @@ def test_clipped_pixels_are_found_only_where_many_are_clipped() -> None:
 
 
 def test_bad_requests_are_refused() -> None:
-    with pytest.raises(DataError, match="two repeats"):
-        metrics.unbiased_mse(np.zeros((2, 1, 24, 30), np.float32), np.zeros((2, 1, 24, 30), np.float32), EVERYWHERE)
+    repeats = np.zeros((2, 3, 24, 30), np.float32)
+    for group in ((0, 1), (0, 1, 2)):
+        with pytest.raises(DataError, match="no unbiased score"):
+            metrics.unbiased_mse([repeats[:, 0]], [group], repeats, EVERYWHERE)
     with pytest.raises(DataError, match="at least 11"):
         metrics.ssim_map(np.zeros((8, 30), np.float32), np.zeros((8, 30), np.float32), 1.0)

@@ -137,6 +137,7 @@ def score(case: Case, model: models.Model, peers: Sequence[Peer]) -> Row:
         condition=case.condition,
         simulated=case.simulated,
         unseen=case.unseen,
+        nex=case.nex,
         scores=scores,
         seconds=seconds,
         sigma_ratio=ratio,

@@ -22,13 +22,15 @@ from onenex.series import FloatImages
 
 SIGMAS = (0.03, 0.06, 0.10)
 """Rician channel σ of the simulated rows, in units of the series scale."""
-SLICE_BUDGET_PIXELS = 400_000
+SLICE_BUDGET_PIXELS = 300_000
 """Clean files: as many adjacent middle slices as fit, at least `MIN_SLICES`, at most `MAX_SLICES`."""
 MIN_SLICES, MAX_SLICES = 2, 6
 MAX_VOLUMES = 2
 """Repeats: volumes (diffusion directions) scored, the first ones."""
 MAX_INPUTS = 3
-"""Repeats: how many of them are denoised, the first ones; the reference is always the mean of *all* others."""
+"""Repeats: how many inputs are denoised, the first ones; the reference of each is always the mean of *all* others."""
+MAX_NEX = 3
+"""Repeats: inputs of 1 to this many averages, as long as two repeats more than that are there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +78,8 @@ class Case:
     simulated: bool
     unseen: bool
     """False when the training split holds other slices or directions of the same series."""
+    nex: int = 1
+    """Repeats averaged in each input."""
     stacks: tuple[FloatImages, ...]
     """(slice, row, column) each: what a denoiser gets, one adjacent volume at a time."""
     score: Callable[[Sequence[FloatImages]], Score]
@@ -111,33 +115,47 @@ def cases(data: Path, quick: bool = False) -> Iterator[Case]:
     tests = [info for info in infos if info.split == "test"]
     for info in tests:
         if info.kind == "repeats":
-            yield repeats_case(info, info.id not in trained, quick)
+            yield from repeats_cases(info, info.id not in trained, quick)
     clean_files = [info for info in tests if info.kind == "clean"]
     for info in clean_files[:2] if quick else clean_files:
         yield from _clean_cases(info, info.id not in trained, SIGMAS[1:2] if quick else SIGMAS)
 
 
-def repeats_case(info: ScanInfo, unseen: bool, quick: bool = False) -> Case:
-    """Build the row of a file of real repeats: leave-one-out, unbiased (see `metrics.unbiased_mse`)."""
+def repeats_cases(info: ScanInfo, unseen: bool, quick: bool = False) -> Iterator[Case]:
+    """Yield the rows of a file of real repeats: leave-one-out, unbiased (see `metrics.unbiased_mse`).
+
+    First single repeats; then, where enough repeats are left for a reference, means of 2 and 3, which are less noisy
+    real scans: do no harm at every noise level (DESIGN §8).
+    """
     images = load_images(info)
-    per_volume = slices_per_volume(info)
-    n_scored = min(len(images), per_volume * (1 if quick else MAX_VOLUMES))
-    n_inputs = min(images.shape[1], 1 if quick else MAX_INPUTS)
+    n_scored = min(len(images), slices_per_volume(info) * (1 if quick else MAX_VOLUMES))
     scale = np.float32(series_scale([images.mean(axis=1)]))
     clipped = metrics.saturated(images)[:n_scored].any(axis=1)
     repeats = images[:n_scored] / scale
     mask = metrics.foreground(repeats.mean(axis=1)) & ~clipped
-    starts = range(0, n_scored, per_volume)
-    stacks = tuple(repeats[start : start + per_volume, index] for index in range(n_inputs) for start in starts)
+    for nex in range(1, 2 if quick else MAX_NEX + 1):
+        if nex == 1 or repeats.shape[1] >= nex + 2:
+            yield _repeats_case(info, unseen, repeats, mask, _groups(repeats.shape[1], nex, 1 if quick else MAX_INPUTS))
+
+
+def _groups(n_repeats: int, nex: int, at_most: int) -> list[metrics.Group]:
+    """Part the repeats into groups of `nex`, the first `at_most` of them."""
+    return [tuple(range(first, first + nex)) for first in range(0, n_repeats - nex + 1, nex)][:at_most]
+
+
+def _repeats_case(info: ScanInfo, unseen: bool, repeats: FloatImages, mask: metrics.Mask, groups: Sequence[metrics.Group]) -> Case:
+    per_volume, nex = slices_per_volume(info), len(groups[0])
+    inputs = [repeats[:, list(group)].mean(axis=1) for group in groups]
     return Case(
         info=info,
-        condition="real repeats",
+        condition="real repeats" if nex == 1 else f"real repeats, means of {nex}",
         simulated=False,
         unseen=unseen,
-        stacks=stacks,
-        score=partial(_score_repeats, repeats, mask, n_inputs),
+        nex=nex,
+        stacks=tuple(one[start : start + per_volume] for one in inputs for start in range(0, len(repeats), per_volume)),
+        score=partial(_score_repeats, repeats, mask, groups),
         mask=mask,
-        prototype=PROTOTYPE_B_REPEATS.get(info.id),
+        prototype=PROTOTYPE_B_REPEATS.get(info.id) if nex == 1 else None,
     )
 
 
@@ -184,8 +202,7 @@ def _clean_cases(info: ScanInfo, unseen: bool, sigmas: Sequence[float]) -> Itera
     if tuple(sigmas) == SIGMAS:
         for prototype in PROTOTYPE_B_SIMULATED.get(info.id, ()):
             sigma = sigma_for_input(clean, info, prototype.input_dB)
-            case = _simulated_case(clean, info, unseen, (f"as prototype, input {prototype.input_dB:.1f} dB", sigma, True), prototype)
-            yield case
+            yield _simulated_case(clean, info, unseen, (f"as prototype, input {prototype.input_dB:.1f} dB", sigma, True), prototype)
 
 
 def _simulated_case(clean: Clean, info: ScanInfo, unseen: bool, condition: tuple[str, float, bool], prototype: PrototypeB | None = None) -> Case:
@@ -223,11 +240,10 @@ def _score_clean(clean: Clean, restored: Sequence[FloatImages]) -> Score:
     )
 
 
-def _score_repeats(repeats: FloatImages, mask: metrics.Mask, n_inputs: int, restored: Sequence[FloatImages]) -> Score:
-    per_input = len(restored) // n_inputs
-    volumes = [np.concatenate(restored[index * per_input : (index + 1) * per_input]) for index in range(n_inputs)]
-    stacked = np.stack(volumes, axis=1)
+def _score_repeats(repeats: FloatImages, mask: metrics.Mask, groups: Sequence[metrics.Group], restored: Sequence[FloatImages]) -> Score:
+    per_input = len(restored) // len(groups)
+    whole = [np.concatenate(restored[index * per_input : (index + 1) * per_input]) for index in range(len(groups))]
     return Score(
-        psnr=metrics.psnr(metrics.unbiased_mse(stacked, repeats, mask), 1.0),
-        ssim=metrics.leave_one_out_ssim(stacked, repeats, mask, 1.0),
+        psnr=metrics.psnr(metrics.unbiased_mse(whole, groups, repeats, mask), 1.0),
+        ssim=metrics.leave_one_out_ssim(whole, groups, repeats, mask, 1.0),
     )

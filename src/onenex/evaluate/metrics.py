@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from onenex.errors import DataError
 from onenex.series import FloatImages
 
 Mask = NDArray[np.bool_]
+Group = tuple[int, ...]
+"""0-based repeats whose mean is one input."""
 SMOOTHING_PIXELS = 1.5
 """Gaussian blur before the foreground threshold, so that single noisy pixels do not decide."""
 SSIM_WINDOW = 11
@@ -122,19 +125,20 @@ def saturated(images: FloatImages) -> Mask:
     return at_top if at_top.mean() > SATURATED_SHARE else np.zeros(images.shape, dtype=np.bool_)
 
 
-def others_mean(repeats: FloatImages, index: int) -> FloatImages:
-    """Return the mean of all repeats but one: (slice, repeat, row, column) → (slice, row, column)."""
-    return np.asarray(np.delete(repeats, index, axis=1).mean(axis=1), dtype=np.float32)
+def others_mean(repeats: FloatImages, group: Group) -> FloatImages:
+    """Return the mean of all repeats outside `group`: (slice, repeat, row, column) → (slice, row, column)."""
+    return np.asarray(np.delete(repeats, group, axis=1).mean(axis=1), dtype=np.float32)
 
 
-def unbiased_mse(restored: FloatImages, repeats: FloatImages, mask: Mask) -> float:
-    """Estimate the error of restored repeats against the noise-free mean, which nobody measured.
+def unbiased_mse(restored: Sequence[FloatImages], groups: Sequence[Group], repeats: FloatImages, mask: Mask) -> float:
+    """Estimate the error of restored scans against the noise-free mean, which nobody measured; mean over `groups`.
 
-    Let yᵢ = x + nᵢ with independent zero-mean noise, and f see only yᵢ. With r the mean of the m *other* repeats,
-    E(f(yᵢ) − r)² = E(f(yᵢ) − x)² + Var(r), because the noise of r is independent of f(yᵢ). So Var(r) is subtracted:
+    Let yᵢ = x + nᵢ with independent zero-mean noise, and f see one repeat or the mean of a group of them. With r the
+    mean of the m *other* repeats, E(f − r)² = E(f − x)² + Var(r), because the noise of r is independent of f. So Var(r)
+    is subtracted:
 
     - m ≥ 2: from the spread among the others, s²/m with the sample variance s²;
-    - m = 1 (two repeats): ½ (y₁ − y₂)², which takes the noise of both to be equally strong. The score is then
+    - m = 1 (one of two repeats): ½ (y₁ − y₂)², which takes the noise of both to be equally strong. The score is then
       mean((f(y₁) − y₂)²) − ½ mean((y₁ − y₂)²), and that of the input itself ½ mean((y₁ − y₂)²).
 
     It is unbiased, not non-negative: a nearly perfect f can score below 0. x is the mean of *magnitudes*, with its
@@ -143,38 +147,39 @@ def unbiased_mse(restored: FloatImages, repeats: FloatImages, mask: Mask) -> flo
     Parameters
     ----------
     restored
-        (slice, k, row, column), f of the first k repeats, k ≥ 1.
+        (slice, row, column) each: f of the mean of one group.
+    groups
+        Which repeats (0-based) each of `restored` was made of.
     repeats
-        (slice, n, row, column), n ≥ 2 and n ≥ k, the unit of `restored`.
+        (slice, repeat, row, column), the unit of `restored`.
     mask
         (slice, row, column).
 
     Raises
     ------
     DataError
-        Fewer than two repeats, or an empty mask.
+        No repeat is left for the reference, the only one left has no equal to tell its noise by, or the mask is empty.
     """
     _need_pixels(mask)
-    n_repeats = repeats.shape[1]
-    if n_repeats < 2:
-        raise DataError("an unbiased score needs at least two repeats of each slice")
     inside = repeats.transpose(0, 2, 3, 1)[mask].astype(np.float64)
     estimates = []
-    for index in range(restored.shape[1]):
-        others = np.delete(inside, index, axis=1)
-        alone = n_repeats == 2
-        noise_of_mean = np.square(inside[:, 0] - inside[:, 1]) / 2 if alone else others.var(axis=1, ddof=1) / others.shape[1]
-        error = np.square(restored[:, index][mask] - others.mean(axis=1))
-        estimates.append(float(np.mean(error - noise_of_mean)))
+    for images, group in zip(restored, groups, strict=True):
+        others = np.delete(inside, group, axis=1)
+        n_others = others.shape[1]
+        if n_others == 0 or (n_others == 1 and len(group) != 1):
+            raise DataError(f"no unbiased score for repeats {list(group)} of {repeats.shape[1]}: one repeat against one, or two more than are used")
+        noise_of_mean = np.square(inside[:, group[0]] - others[:, 0]) / 2 if n_others == 1 else others.var(axis=1, ddof=1) / n_others
+        estimates.append(float(np.mean(np.square(images[mask] - others.mean(axis=1)) - noise_of_mean)))
     return float(np.mean(estimates))
 
 
-def leave_one_out_ssim(restored: FloatImages, repeats: FloatImages, mask: Mask, data_range: float) -> float:
-    """Return the mean SSIM of restored repeats against the mean of the others; shapes as in `unbiased_mse`.
+def leave_one_out_ssim(restored: Sequence[FloatImages], groups: Sequence[Group], repeats: FloatImages, mask: Mask, data_range: float) -> float:
+    """Return the mean SSIM of restored scans against the mean of the other repeats; arguments as in `unbiased_mse`.
 
     The reference keeps its own noise, so 1 is out of reach; the order of methods is what counts.
     """
-    return float(np.mean([ssim(restored[:, i], others_mean(repeats, i), mask, data_range) for i in range(restored.shape[1])]))
+    found = [ssim(images, others_mean(repeats, group), mask, data_range) for images, group in zip(restored, groups, strict=True)]
+    return float(np.mean(found))
 
 
 def _need_pixels(mask: Mask) -> None:

@@ -24,8 +24,8 @@ LEGEND = (
     "PSNR in dB / SSIM, inside the foreground; * marks the best of the row; † other slices or directions of the same series were trained on.",
     f"Clean files: adjacent middle slices, {cases.MIN_SLICES} to {cases.MAX_SLICES} of them within {cases.SLICE_BUDGET_PIXELS} pixels; "
     "Rician noise, σ in units of the series scale; 'varying' by one smooth g-factor map.",
-    f"Real repeats: all slices of the first {cases.MAX_VOLUMES} volumes; the first {cases.MAX_INPUTS} repeats are denoised, each scored against the "
-    "mean of all others, its own variance subtracted (unbiased PSNR).",
+    f"Real repeats: all slices of the first {cases.MAX_VOLUMES} volumes; the first {cases.MAX_INPUTS} repeats (or means) are denoised, each scored "
+    "against the mean of all other repeats, its own variance subtracted (unbiased PSNR).",
     "Pixels clipped at the container's end are not scored. Caps were fixed before any result was seen. Peers get σ from OneNEX's estimate.",
 )
 
