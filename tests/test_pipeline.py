@@ -94,6 +94,14 @@ def test_dicom_and_nifti_side_by_side_are_told_apart_by_content(tmp_path: Path) 
     assert statuses(report) == {"T2w series 1": "denoised", "volume": "denoised"}
 
 
+def test_a_nifti_file_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "good.nii.gz")
+    nib.save(Nifti1Image(np.zeros((16, 16, 2), np.complex64), np.eye(4)), tmp_path / "odd.nii")
+    report = denoise_path(tmp_path, tmp_path / "out", model=FakeModel())
+    assert statuses(report) == {"good": "denoised", "odd.nii": "skipped"}
+    assert "complex" in str(report.series[1].reason)
+
+
 def test_a_nifti_file_without_its_suffix_says_so(tmp_path: Path) -> None:
     write_nifti(tmp_path / "volume.nii.gz")
     (tmp_path / "volume.nii.gz").rename(tmp_path / "volume")

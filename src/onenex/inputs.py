@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
-from onenex.errors import DataError
-from onenex.series import Series
+from onenex.errors import DataError, DecodeError
+from onenex.series import Acquisition, FloatImages, Provenance, Series, SeriesWriter, SliceStack
 
 _HEADER_BYTES = 352
 _MAGIC = {348: (slice(344, 348), (b"n+1\0", b"ni1\0")), 540: (slice(4, 8), (b"n+2\0", b"ni2\0"))}
@@ -29,9 +30,9 @@ def read_series(path: Path | str) -> list[Series]:
     if not path.exists():
         raise DataError(f"{path} does not exist: give a DICOM or NIfTI file, a folder of them, or a zip")
     if path.is_file():
-        return list(nifti.read_series(path) if is_nifti(path) else dicom.read_series(path))
-    volumes = [file for file in sorted(path.rglob("*")) if file.name.endswith((".nii", ".nii.gz")) and file.is_file() and is_nifti(file)]
-    series = [one for file in volumes for one in nifti.read_series(file)]
+        return list(nifti.read_series(path) if holds_nifti(path) else dicom.read_series(path))
+    volumes = [file for file in sorted(path.rglob("*")) if file.name.endswith((".nii", ".nii.gz")) and file.is_file() and holds_nifti(file)]
+    series = [one for file in volumes for one in _volumes(file)]
     try:
         return [*dicom.read_series(path), *series]
     except DataError:
@@ -40,7 +41,42 @@ def read_series(path: Path | str) -> list[Series]:
         return series
 
 
-def is_nifti(path: Path) -> bool:
+def _volumes(file: Path) -> list[Series]:
+    """Read one NIfTI file among others; one that cannot be read becomes a skipped series and does not stop the others."""
+    from onenex import nifti
+
+    try:
+        return nifti.read_series(file)
+    except DataError as error:
+        nothing = _Unreadable(str(error))
+        return [
+            Series(
+                uid=file.name,
+                path=file,
+                description=file.name,
+                number=None,
+                acquisition=Acquisition(),
+                stacks=(),
+                skip_reason=nothing.reason,
+                source=nothing,
+            )
+        ]
+
+
+@dataclass(frozen=True)
+class _Unreadable:
+    """The source of a series that is only there to be reported."""
+
+    reason: str
+
+    def images(self, _stack: SliceStack) -> FloatImages:
+        raise DecodeError(self.reason)
+
+    def writer(self, _series: Series, _folder: Path, _provenance: Provenance) -> SeriesWriter:
+        raise DecodeError(self.reason)
+
+
+def holds_nifti(path: Path) -> bool:
     """Whether a file, gzipped or not, starts with a NIfTI-1 or NIfTI-2 header."""
     try:
         with path.open("rb") as stream:

@@ -8,6 +8,7 @@ A 4-D file is one series with one stack per volume.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import logging
 import math
@@ -15,7 +16,7 @@ import weakref
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import nibabel as nib
 import numpy as np
@@ -119,7 +120,7 @@ class NiftiWriter:
         self._n_written = 0
         gzipped = self._path.suffix == ".gz"
         self._file = gzip.GzipFile(self._path, "wb", compresslevel=_GZIP_LEVEL, mtime=0) if gzipped else self._path.open("wb")
-        weakref.finalize(self, self._file.close)
+        weakref.finalize(self, _let_go, self._file)
         self._file.write(_noted_header(source, provenance))
 
     def write(self, stack: SliceStack, images: FloatImages) -> None:
@@ -156,6 +157,12 @@ class NiftiWriter:
         if self._n_written != self._source.layout.n_volumes:
             raise DataError(f"{self._path.name}: {self._n_written} of {self._source.layout.n_volumes} volumes were written")
         return [self._path, *write_sidecar(self._path, self._source.path, self._provenance)]
+
+
+def _let_go(file: IO[bytes]) -> None:
+    """Close a file that was given up; what a full disk still complains of then is known already."""
+    with contextlib.suppress(OSError):
+        file.close()
 
 
 def is_nifti(path: Path) -> bool:
