@@ -1,0 +1,57 @@
+# Everything from a bare clone:
+#   make demo    set up, then denoise a phantom and a real image, into demo-output/
+#   make test    set up, then every check and test
+# The environment goes to .venv (VENV=path for another place, PYTHON=path for another Python).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint debian clean
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.onenex-installed
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
+PYTEST_FLAGS ?=
+
+help:
+	@sed -n '2,4s/^# *//p' $(firstword $(MAKEFILE_LIST))
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@if [ -z "$(PYTHON)" ] || ! "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+		echo "OneNEX needs Python 3.11 or newer: install it, or give it as 'make PYTHON=/path/to/python3'" >&2; exit 1; fi
+	@echo "setting up $(VENV): some minutes the first time"
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV) || { \
+		echo "cannot make $(VENV): install Python's venv module (Debian: apt-get install python3-venv)" >&2; rm -rf $(VENV); exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[evaluate,train,dev]'
+	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/onenex demo -o demo-output
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The last lines of pytest name every skipped test and why.
+test: debian lint
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+# Programs that the tests marked `debian` drive. Without root, apt-get or network those tests skip, and say so.
+debian:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		missing=; \
+		for pair in dciodvfy:dicom3tools storescu:dcmtk Orthanc:orthanc chromium:chromium; do \
+			command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair##*:}"; done; \
+		if [ -n "$$missing" ]; then \
+			echo "installing Debian packages:$$missing"; \
+			{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; } >/dev/null 2>&1 \
+				|| echo "could not install$$missing: the tests that need them skip"; fi; fi
+
+clean:
+	rm -rf $(VENV) demo-output
