@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from onenex.errors import DataError
+from onenex.model.noise_level import NoiseMap
 from onenex.model.weights import load_weights
 from onenex.physics import noise
 from onenex.train import checkpoint, run
@@ -20,7 +21,7 @@ from onenex.train.phases import train
 from tests.train.packed import write_packed
 
 PHASE = PhaseConfig(steps=6, patch=32, margin=8, simulated_per_batch=2, real_per_batch=1, warmup_steps=2, validate_every=6, checkpoint_every=3)
-TINY = TrainConfig(name="tiny", noise=PHASE, restoration=PHASE, widths=(16, 16), depth=1)
+TINY = TrainConfig(name="tiny", noise=PHASE, restoration=PHASE, adaptation=PHASE, widths=(16, 16), depth=1)
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +63,9 @@ def test_real_pairs_never_share_a_repeat(scans: list[Scan]) -> None:
         assert spread > 0.08
 
 
-@pytest.mark.parametrize("killed_at", [3, 9])
+@pytest.mark.parametrize("killed_at", [3, 9, 15])
 def test_resumed_run_equals_uninterrupted_run(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int) -> None:
-    """Killed right after a checkpoint of the first phase (3) or of the second (9 = 6 + 3)."""
+    """Killed right after a checkpoint in the middle of the first, second or third phase of six steps each."""
     whole = load_weights(train(TINY, packed, tmp_path / "whole"))
     save, n_steps = checkpoint.save, 0
 
@@ -92,7 +93,10 @@ def test_spread_of_repeats_is_their_sigma() -> None:
 
 def test_a_run_leaves_its_journal_and_a_card(packed: Path, tmp_path: Path) -> None:
     weights = load_weights(train(TINY, packed, tmp_path))
-    for phase, figures in (("noise", {"ratio_sigma_0.02", "spread_repeats_train"}), ("restoration", {"gain_db_sigma_0.08", "gain_db_repeats_train"})):
+    for phase, figures in (
+        ("noise", {"ratio_sigma_0.02", "too_high_repeats_train"}),
+        ("adaptation", {"gain_db_sigma_0.08", "gain_db_repeats_train"}),
+    ):
         lines = [json.loads(line) for line in (tmp_path / phase / "log.jsonl").read_text().splitlines()]
         assert figures <= set(lines[-1])
         assert list((tmp_path / phase).glob("events.out.tfevents.*"))
@@ -144,8 +148,21 @@ def flat_batch(*, real: bool, sigma: float = 0.05) -> Batch:
 def test_noise_loss_is_least_at_the_true_sigma(real: bool) -> None:
     batch = flat_batch(real=real)
     candidates = [0.03, 0.04, 0.05, 0.0625, 0.08]
-    losses = [noise_loss(torch.full_like(batch.measured_B1HW, sigma), batch).item() for sigma in candidates]
-    assert candidates[int(np.argmin(losses))] == 0.05
+    truth = torch.full_like(batch.measured_B1HW, 0.05)
+    for varied in ("sigma", "cautious"):
+        losses = [noise_loss(NoiseMap(truth, truth)._replace(**{varied: torch.full_like(truth, sigma)}), batch).item() for sigma in candidates]
+        assert candidates[int(np.argmin(losses))] == 0.05
+
+
+def test_caution_pays_when_unsure() -> None:
+    """With σ as likely 0.03 as 0.06 the median may lie anywhere between; the cautious quantile belongs at the lower end."""
+    batches = [flat_batch(real=False, sigma=sigma) for sigma in (0.03, 0.06)]
+
+    def loss(cautious: float) -> float:
+        level = torch.full_like(batches[0].measured_B1HW, cautious)
+        return sum(noise_loss(NoiseMap(torch.full_like(level, 0.042), level), batch).item() for batch in batches)
+
+    assert loss(0.03) < loss(0.042) < loss(0.06)
 
 
 @pytest.mark.parametrize("real", [False, True])

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from onenex.errors import OutOfDomain
+from onenex.model.noise_level import NoiseMap
 from onenex.model.tiling import apply_tiled, blanked, pad_to_multiple
 from onenex.model.weights import Weights, load_weights
 from onenex.physics.scale import series_scale
@@ -106,21 +107,21 @@ class Model:
         n_rows, n_columns = image.shape
         scaled = torch.from_numpy(image / np.float32(scale)).to(self.device)[None, None]
         positive = pad_to_multiple(scaled.clamp_min(0), self._restoration.multiple).contiguous(memory_format=torch.channels_last)
-        sigma = self._noise_map(positive)
-        measured_sigma = (sigma[0, 0, :n_rows, :n_columns] * scale).cpu().numpy()
+        noise = self._noise_map(positive)
+        measured_sigma = (noise.sigma[0, 0, :n_rows, :n_columns] * scale).cpu().numpy()
         if strength == 0:
             return image, measured_sigma
-        stacked = torch.cat([positive, sigma], dim=1)
+        stacked = torch.cat([positive, noise.cautious], dim=1)
         restored = apply_tiled(lambda tile: self._restoration(tile[:, :1], tile[:, 1:]), stacked, core=TILE_CORE, halo=TILE_HALO)
         change = (restored - positive).masked_fill(blanked(positive), 0)[0, 0, :n_rows, :n_columns]
         moved = image + np.float32(strength * scale) * change.cpu().numpy()
         return np.maximum(moved, np.minimum(image, 0)), measured_sigma
 
-    def _noise_map(self, image_B1HW: Tensor) -> Tensor:
-        """σ of a padded slice; the local part tile by tile, the image-wide part once."""
+    def _noise_map(self, image_B1HW: Tensor) -> NoiseMap:
+        """Noise of a padded slice; the local part tile by tile, the image-wide part once."""
         features = apply_tiled(self._noise_level.encode, image_B1HW, core=TILE_CORE, halo=TILE_HALO, shrink=8)
-        sigma: Tensor = self._noise_level.read_out(features)
-        return sigma
+        noise: NoiseMap = self._noise_level.read_out(features)
+        return noise
 
 
 def load(device: str = "auto", weights: Path | None = None) -> Model:

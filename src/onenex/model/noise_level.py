@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,8 @@ from onenex.nets.noise_net import NoiseNet
 
 SIGMA_RANGE = (0.0005, 0.5)
 """Smallest and largest noise the map can say, in units of the series scale."""
+CAUTION = 0.25
+"""Quantile of σ that the restoration is told."""
 _DETAIL_GAINS = (300.0, 60.0, 12.0)
 
 
@@ -24,25 +27,33 @@ def blur(image_BCHW: Tensor) -> Tensor:
     return (rows[..., :-2] + 2 * rows[..., 1:-1] + rows[..., 2:]) / 16
 
 
+class NoiseMap(NamedTuple):
+    """What the network says of the noise, both (B, 1, H, W) in units of the series scale."""
+
+    sigma: Tensor
+    """Median: σ is as likely above as below."""
+    cautious: Tensor
+    """Quantile `CAUTION` of σ, never above the median: far below it where the network is unsure, close to it where the noise is plain."""
+
+
 class NoiseLevel(nn.Module):
     """σ_ω: image → noise map.
 
     The image and its fine detail enter compressed at three gains, so that noise of 0.002 and of 0.15 of the scale are
-    both well inside the network's range. Its training needs no reference: on simulated scans σ is known, on real
-    repeats the spread of their difference tells it (`train.losses`).
+    both well inside the network's range. The restoration is given the cautious map: when unsure it does less.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.net = NoiseNet(channels_in=2 + len(_DETAIL_GAINS))
+        self.net = NoiseNet(channels_in=2 + len(_DETAIL_GAINS), channels_out=2)
 
     @property
     def multiple(self) -> int:
         """Height and width of the input must be multiples of this."""
         return self.net.multiple
 
-    def forward(self, image_B1HW: Tensor) -> Tensor:
-        """Return σ (B, 1, H, W) in units of the series scale, smooth on the scale of 8 pixels.
+    def forward(self, image_B1HW: Tensor) -> NoiseMap:
+        """Return the noise map, smooth on the scale of 8 pixels.
 
         Parameters
         ----------
@@ -58,8 +69,10 @@ class NoiseLevel(nn.Module):
         features: Tensor = self.net.encoder(torch.cat(channels, dim=1))
         return features
 
-    def read_out(self, features: Tensor) -> Tensor:
-        """Return σ (B, 1, H, W) of the local features of a whole image."""
-        log_sigma = math.log(0.03) + F.interpolate(self.net.read_out(features), scale_factor=8, mode="bilinear", align_corners=False)
-        low, high = SIGMA_RANGE
-        return torch.exp(log_sigma.clamp(math.log(low), math.log(high)))
+    def read_out(self, features: Tensor) -> NoiseMap:
+        """Return the noise map of the local features of a whole image."""
+        coarse = F.interpolate(self.net.read_out(features), scale_factor=8, mode="bilinear", align_corners=False)
+        log_sigma = math.log(0.03) + coarse[:, :1]
+        log_cautious = log_sigma - F.softplus(coarse[:, 1:] - 2)
+        low, high = (math.log(limit) for limit in SIGMA_RANGE)
+        return NoiseMap(torch.exp(log_sigma.clamp(low, high)), torch.exp(log_cautious.clamp(low, high)))

@@ -1,4 +1,4 @@
-"""The network behind the noise map: reads an image in several normalisations, writes log σ on a grid of 8×8 pixels."""
+"""The network behind the noise map: reads an image in several normalisations, writes what it concludes of the noise on a grid of 8×8 pixels."""
 
 # shapes: B batch, C channel, H row, W column; H and W multiples of `NoiseNet.multiple`
 
@@ -18,7 +18,7 @@ class NoiseNet(nn.Module):
     The quietest places of an image (air, fluid) bound its noise elsewhere: hence the extremes.
     """
 
-    def __init__(self, channels_in: int, widths: Sequence[int] = (32, 48, 64)) -> None:
+    def __init__(self, channels_in: int, channels_out: int, widths: Sequence[int] = (32, 48, 64)) -> None:
         super().__init__()
         self.multiple = 8
         fine, middle, coarse = widths
@@ -32,14 +32,14 @@ class NoiseNet(nn.Module):
             ResidualBlock(coarse),
         )
         self.context = nn.Linear(3 * coarse, coarse)
-        self.readout = nn.Sequential(ResidualBlock(coarse), ResidualBlock(coarse), nn.ReLU(), nn.Conv2d(coarse, 1, 1))
+        self.readout = nn.Sequential(ResidualBlock(coarse), ResidualBlock(coarse), nn.ReLU(), nn.Conv2d(coarse, channels_out, 1))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Return (B, 1, H/8, W/8)."""
+        """Return (B, channels_out, H/8, W/8)."""
         return self.read_out(self.encoder(x_BCHW))
 
     def read_out(self, features: Tensor) -> Tensor:
-        """Return (B, 1, h, w) of encoder features (B, coarse, h, w)."""
+        """Return (B, channels_out, h, w) of encoder features (B, coarse, h, w)."""
         summary = torch.cat([features.mean(dim=(2, 3)), features.amin(dim=(2, 3)), features.amax(dim=(2, 3))], dim=1)
         whole_image = torch.relu(self.context(summary))
         output: Tensor = self.readout(features + whole_image[:, :, None, None])

@@ -38,7 +38,12 @@ def run(recipe: str, data: Path, folder: Path, *, resume: bool = True, steps: in
         raise DataError(f"no recipe '{recipe}': choose one of {', '.join(sorted(RECIPES))}")
     config = RECIPES[recipe]()
     if steps is not None:  # of each phase
-        config = replace(config, noise=replace(config.noise, steps=steps), restoration=replace(config.restoration, steps=steps))
+        config = replace(
+            config,
+            noise=replace(config.noise, steps=steps),
+            restoration=replace(config.restoration, steps=steps),
+            adaptation=replace(config.adaptation, steps=steps),
+        )
     if threads is not None:
         torch.set_num_threads(threads)
     return train(config, data, folder, resume=resume)

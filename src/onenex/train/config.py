@@ -16,6 +16,8 @@ class PhaseConfig:
     """Side of a training patch; a multiple of 16."""
     simulated_per_batch: int
     real_per_batch: int
+    size_exponent: float = 0.5
+    """A file is picked in proportion to this power of its number of slices: 0 = every file alike, 1 = every slice alike."""
     learning_rate: float = 8e-4
     final_learning_rate: float = 1e-5
     warmup_steps: int = 500
@@ -30,17 +32,19 @@ class PhaseConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """One run: the noise map and the restoration, each trained by itself, so either may be trained again alone."""
+    """One run: noise map and restoration, each trained by itself, then the restoration adapted to the noise map."""
 
     name: str
     noise: PhaseConfig
     restoration: PhaseConfig
+    adaptation: PhaseConfig
+    """The restoration once more, now told σ by the trained noise map instead of by the truth."""
     seed: int = 0
     widths: tuple[int, ...] = (48, 96, 128)
     """Channels per level of the restoration network."""
     depth: int = 2
     """Residual blocks per level and side."""
     sigma_jitter: float = 0.12
-    """Standard deviation of the logarithm of a factor on every σ map the restoration is given: the noise map errs as well."""
+    """Standard deviation of the logarithm of a factor on every true σ map the restoration is given: the noise map errs as well."""
     holdout_every: int = 8
     """Every n-th slice of every training file is kept for validation."""

@@ -86,8 +86,8 @@ def draw_batch(scans: list[Scan], config: PhaseConfig, generator: np.random.Gene
     n_simulated = config.simulated_per_batch + config.real_per_batch - n_real
     if not clean:
         n_real, n_simulated = n_real + n_simulated, 0
-    patches = [_simulated(_pick(clean, generator), config, generator) for _ in range(n_simulated)]
-    patches += [_real(_pick(real, generator), config, generator) for _ in range(n_real)]
+    patches = [_simulated(_pick(clean, config, generator), config, generator) for _ in range(n_simulated)]
+    patches += [_real(_pick(real, config, generator), config, generator) for _ in range(n_real)]
     measured, target, sigma, nex, target_nex = zip(*patches, strict=True)
     return Batch(
         measured_B1HW=_stack(measured),
@@ -102,9 +102,9 @@ def draw_batch(scans: list[Scan], config: PhaseConfig, generator: np.random.Gene
 _Patch = tuple[Array, Array, Array, int, int]
 
 
-def _pick(scans: list[Scan], generator: np.random.Generator) -> Scan:
-    """Pick a scan; large files more often, by the square root of their slices."""
-    weights = np.sqrt([len(scan.slices) for scan in scans])
+def _pick(scans: list[Scan], config: PhaseConfig, generator: np.random.Generator) -> Scan:
+    """Pick a scan; large files more often, by a power of their number of slices."""
+    weights = np.power([len(scan.slices) for scan in scans], config.size_exponent)
     return scans[generator.choice(len(scans), p=weights / weights.sum())]
 
 

@@ -1,8 +1,7 @@
-"""Losses: restoration in units of the noise, and the noise map by maximum likelihood.
+"""Losses: restoration in units of the noise, and quantiles of the noise map.
 
-Simulated patches know their noise-free reference and their σ. Real patches know neither: their target is another
-repeat, which has its own noise and the same Rician floor, so the restored image is sent through the Rician mean before it is
-compared with it.
+Simulated patches know their noise-free reference. Real patches don't: their target is another repeat, which has its own
+noise and the same Rician floor, so the restored image is sent through the Rician mean before it is compared with it.
 """
 
 # shapes: B batch, H row, W column
@@ -14,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-from onenex.model.noise_level import blur
+from onenex.model.noise_level import CAUTION, NoiseMap, blur
 from onenex.train.dataset import FOREGROUND, Batch
 
 _SIGMA_FLOOR = 0.002
@@ -61,26 +60,23 @@ def restoration_loss(restored_B1HW: Tensor, batch: Batch, sigma_B1HW: Tensor) ->
     return torch.where(batch.is_real_B, ratio, torch.log(ratio + _RATIO_FLOOR)).mean()
 
 
-def noise_loss(estimate_B1HW: Tensor, batch: Batch) -> Tensor:
-    """Return how far the noise map is off.
+def noise_loss(estimate: NoiseMap, batch: Batch) -> Tensor:
+    """Return the pinball losses of log σ̂ at the median and at the cautious quantile.
 
-    Simulated: mean |log σ̂ − log σ|. Real: negative log-likelihood of the difference of two repeats under a Laplace
-    distribution whose mean absolute value is that of Gaussian noise with σ̂; less swayed by pulsation than a Gaussian.
-    Only foreground three σ̂ above zero counts there, where magnitude noise is Gaussian.
+    Simulated patches count everywhere, background less. Real ones count in foreground three σ above zero: there the
+    spread of repeats is σ.
+
+    Source
+    ------
+    Koenker & Bassett, Econometrica 46:33 (1978): the quantile τ minimises E[max(τ e, (τ − 1) e)], e = truth − estimate.
     """
-    real = batch.is_real_B
-    loss = estimate_B1HW.new_zeros(())
-    if not bool(real.all()):
-        simulated = ~real
-        ratio = torch.log(estimate_B1HW[simulated] / batch.sigma_B1HW[simulated].clamp_min(1e-4))
-        weight = torch.where(batch.target_B1HW[simulated] > FOREGROUND, 1.0, 0.3)
-        loss = loss + (weight * ratio.abs()).sum() / weight.sum() * simulated.float().mean()
-    if bool(real.any()):
-        nex = (batch.nex_B / batch.target_nex_B)[real][:, None, None, None]
-        spread = estimate_B1HW[real] * torch.sqrt(1 + nex) * math.sqrt(2 / math.pi)
-        difference = (batch.measured_B1HW - batch.target_B1HW)[real].abs()
-        seen = blur((batch.measured_B1HW + batch.target_B1HW)[real] / 2)
-        inside = ((seen > FOREGROUND) & (seen > 3 * estimate_B1HW[real].detach())).float()
-        likelihood = torch.log(spread / 0.03) + difference / spread
-        loss = loss + (inside * likelihood).sum() / inside.sum().clamp_min(1.0) * real.float().mean()
+    truth = torch.log(batch.sigma_B1HW.clamp_min(1e-4))
+    seen = blur(torch.where(batch.is_real_B[:, None, None, None], (batch.measured_B1HW + batch.target_B1HW) / 2, batch.target_B1HW))
+    plain = (seen > FOREGROUND) & (seen > 3 * batch.sigma_B1HW)
+    elsewhere = torch.where(batch.is_real_B, 0.0, 0.3)[:, None, None, None]
+    weight = torch.where(plain, 1.0, elsewhere)
+    loss = truth.new_zeros(())
+    for sigma, quantile in ((estimate.sigma, 0.5), (estimate.cautious, CAUTION)):
+        error = truth - torch.log(sigma)
+        loss = loss + (weight * torch.maximum(quantile * error, (quantile - 1) * error)).sum() / weight.sum().clamp_min(1.0)
     return loss

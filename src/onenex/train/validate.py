@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from onenex.train.config import PhaseConfig
 from onenex.train.dataset import FOREGROUND, Batch, Scan, draw_batch
@@ -18,24 +19,33 @@ _PER_BATCH = 8
 _LEVELS = (0.005, 0.02, 0.08)
 
 
+def true_sigma(batch: Batch) -> Tensor:
+    """Return the σ map that comes with a batch."""
+    return batch.sigma_B1HW
+
+
 @torch.inference_mode()
 def validate_noise(network: nn.Module, scans: list[Scan], config: PhaseConfig) -> dict[str, float]:
-    """Return the median of σ̂/σ in the foreground and the spread of its logarithm: per simulated level, and per file of repeats."""
+    """Return median of σ̂/σ in the foreground, spread of its logarithm, share of cautious σ̂ above σ: per level, and per file of repeats."""
     figures: dict[str, float] = {}
     for name, batches in _panels(scans, config).items():
         logs = []
         for batch in batches:
             inside = batch.target_B1HW > FOREGROUND
-            logs.append(torch.log(network(batch.measured_B1HW) / batch.sigma_B1HW.clamp_min(1e-4))[inside])
-        log_ratio = torch.cat(logs)
+            estimate = network(batch.measured_B1HW)
+            logs.append(torch.log(torch.stack([estimate.sigma, estimate.cautious]) / batch.sigma_B1HW.clamp_min(1e-4))[:, inside])
+        log_ratio, cautious = torch.cat(logs, dim=1)
         figures[f"ratio_{name}"] = float(torch.exp(log_ratio.median()))
+        figures[f"too_high_{name}"] = float((cautious > 0).float().mean())
         figures[f"spread_{name}"] = float((log_ratio - log_ratio.median()).abs().median() * 1.4826)
     return figures
 
 
 @torch.inference_mode()
-def validate_restoration(network: nn.Module, scans: list[Scan], config: PhaseConfig) -> dict[str, float]:
-    """Return PSNR gains over the input in the foreground, dB, with σ as in training: per simulated level and file of repeats.
+def validate_restoration(
+    network: nn.Module, scans: list[Scan], config: PhaseConfig, told: Callable[[Batch], Tensor] = true_sigma
+) -> dict[str, float]:
+    """Return PSNR gains over the input in the foreground, dB, per simulated level and file of repeats; σ is what `told` says.
 
     On repeats by the unbiased score: E(f(y1) − y2)² and E(y1 − y2)² share the noise of y2, half of the latter.
     """
@@ -43,7 +53,7 @@ def validate_restoration(network: nn.Module, scans: list[Scan], config: PhaseCon
     for name, batches in _panels(scans, config).items():
         before = after = 0.0
         for batch in batches:
-            restored = network(batch.measured_B1HW, batch.sigma_B1HW)
+            restored = network(batch.measured_B1HW, told(batch))
             seen = (batch.measured_B1HW + batch.target_B1HW) / 2 if bool(batch.is_real_B.all()) else batch.target_B1HW
             inside = seen > FOREGROUND
             error, change = ((image - batch.target_B1HW)[inside].square().sum().item() for image in (batch.measured_B1HW, restored))
