@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "setting up $(VENV): some minutes the first time"
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV) || { \
 		echo "cannot make $(VENV): install Python's venv module (Debian: apt-get install python3-venv)" >&2; rm -rf $(VENV); exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[evaluate,train,dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[evaluate,train,dev]'
 	@touch $@
 
 demo: $(STAMP)
