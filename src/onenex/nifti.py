@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import logging
 import math
 import weakref
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -159,7 +160,7 @@ class NiftiWriter:
         return [self._path, *write_sidecar(self._path, self._source.path, self._provenance)]
 
 
-def _let_go(file: IO[bytes]) -> None:
+def _let_go(file: io.BufferedIOBase) -> None:
     """Close a file that was given up; what a full disk still complains of then is known already."""
     with contextlib.suppress(OSError):
         file.close()

@@ -141,10 +141,9 @@ def _header(protocol: Protocol, number: int, z: float, positions: tuple[float, .
         setattr(header, keyword, value)
     if protocol.inversion_ms is not None:
         header.InversionTime = protocol.inversion_ms
-    for keyword in ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate"):
-        setattr(header, keyword, "20260101")
-    for keyword in ("StudyTime", "SeriesTime", "AcquisitionTime", "ContentTime"):
-        setattr(header, keyword, "120000")
+    for what in ("Study", "Series", "Acquisition", "Content"):
+        setattr(header, f"{what}Date", "20260101")
+        setattr(header, f"{what}Time", "120000")
     header.ImagePositionPatient = [-115.0 + columns_mm / 2, -115.0 + rows_mm / 2, round(z, 6)]
     header.file_meta = FileMetaDataset()
     header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
