@@ -33,8 +33,8 @@ demo: $(STAMP)
 	@$(BIN)/onenex demo -o demo-output
 
 lint: $(STAMP)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
