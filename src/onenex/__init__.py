@@ -6,6 +6,8 @@
 
     model = onenex.load()
     result = model.denoise(images, onenex.Acquisition(organ="head", vendor="Philips", sequence="DWI"))
+
+For research use: not a medical device.
 """
 
 from __future__ import annotations
