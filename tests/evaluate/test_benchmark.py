@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from onenex.cli import app
 from onenex.errors import DataError, ModelError
 from onenex.evaluate import benchmark, memory, noise_table, speed
-from onenex.evaluate.cases import load_clean
+from onenex.evaluate.cases import cases, load_clean
 from onenex.evaluate.peers import all_peers
 from onenex.evaluate.rows import INPUT, ONENEX
 from onenex.scans import read_manifest
@@ -81,6 +81,27 @@ def test_methods_are_chosen_by_name() -> None:
     assert [peer.name for peer in benchmark.chosen_peers(peers, ["tv", "NLM Classic"])] == ["NLM classic", "TV"]
     with pytest.raises(DataError, match="no method named bm3d: choose from nlm-classic"):
         benchmark.chosen_peers(peers, ["bm3d"])
+
+
+class Torn:
+    """A peer that fails at one pixel and is perfect elsewhere."""
+
+    name = "torn"
+    package = "none"
+
+    def __call__(self, images: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+        restored = np.zeros_like(images)
+        restored[0, 20, 20] = np.nan
+        return restored
+
+
+def test_a_pixel_that_a_peer_lost_counts_as_unchanged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    case = list(cases(write_packed(tmp_path, size=40), quick=True))[1]
+    row = benchmark.score(case, random_model(tmp_path), [Torn()])
+    kept = np.zeros_like(case.stacks[0])
+    kept[0, 20, 20] = case.stacks[0][0, 20, 20]
+    assert row.scores["torn"] == case.score([kept])
+    assert "method=torn n_pixels=1" in caplog.text
 
 
 def test_a_folder_without_test_files_is_refused(tmp_path: Path, weights: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from onenex.evaluate.rows import INPUT, ONENEX, Finding, Row, findings
 from onenex.scans import read_manifest
 from onenex.series import FloatImages
 
+_LOG = logging.getLogger(__name__)
 SLICE_PIXELS = 256 * 256
 SPEED_SLICES = 4
 
@@ -128,7 +130,7 @@ def score(case: Case, model: models.Model, peers: Sequence[Peer]) -> Row:
         start = time.perf_counter()
         restored = [peer(stack, one.noise_sigma) for stack, one in zip(case.stacks, denoised, strict=True)]
         seconds[peer.name] = (time.perf_counter() - start) * per_slice
-        scores[peer.name] = case.score(restored)
+        scores[peer.name] = case.score([_finite(peer.name, one, stack) for one, stack in zip(restored, case.stacks, strict=True)])
     ratio = None
     if case.sigma is not None:
         ratio = float(np.median((denoised[0].noise_sigma / case.sigma)[case.mask]))
@@ -143,6 +145,14 @@ def score(case: Case, model: models.Model, peers: Sequence[Peer]) -> Row:
         sigma_ratio=ratio,
         prototype=case.prototype,
     )
+
+
+def _finite(name: str, restored: FloatImages, measured: FloatImages) -> FloatImages:
+    """Let pixels that a peer returned as NaN or infinite count as unchanged, and say so."""
+    bad = ~np.isfinite(restored)
+    if bad.any():
+        _LOG.warning("event=non_finite_pixels method=%s n_pixels=%d", name, int(bad.sum()))
+    return np.where(bad, measured, restored)
 
 
 def _timed(model: models.Model, peers: Sequence[Peer], n_threads: int) -> dict[str, speed.Denoise]:

@@ -42,7 +42,7 @@ def all_peers(n_threads: int = 2) -> list[Peer]:
     Parameters
     ----------
     n_threads
-        CPU threads for those that can use several (DIPY, wavelets; ANTs takes what ITK gives it).
+        CPU threads of DIPY; ANTs takes what ITK gives it (all cores), scikit-image knows one.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def all_peers(n_threads: int = 2) -> list[Peer]:
     from onenex.evaluate.peers.total_variation import TotalVariation
     from onenex.evaluate.peers.wavelet import Wavelet
 
-    peers: list[Peer] = [classic(n_threads), blockwise(n_threads), AntsDenoise(), Wavelet(n_threads=n_threads), TotalVariation()]
+    peers: list[Peer] = [classic(n_threads), blockwise(n_threads), AntsDenoise(), Wavelet(), TotalVariation()]
     missing = sorted({peer.package for peer in peers if find_spec(peer.package) is None})
     if missing:
         raise DataError(f"the benchmark's peers need {', '.join(missing)}: pip install 'onenex[evaluate]'")

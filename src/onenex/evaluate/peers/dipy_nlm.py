@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from onenex.evaluate.peers.whiten import floored
 from onenex.series import FloatImages
 
 
@@ -35,17 +36,21 @@ class DipyNlm:
         """Denoise as `Peer` says."""
         from dipy.denoise.nlmeans import nlmeans
 
-        restored = np.empty_like(images)
+        restored = images.copy()
         for index, (image, level) in enumerate(zip(images, sigma, strict=True)):
-            restored[index] = nlmeans(
-                image[..., None].astype(np.float64),
-                level[..., None].astype(np.float64),
-                patch_radius=self.patch_radius,
-                block_radius=self.block_radius,
-                rician=True,
-                num_threads=self.n_threads,
-                method=self.method,
-            )[..., 0]
+            safe = floored(level)
+            if safe is None:
+                continue
+            with np.errstate(over="ignore"):  # of its intermediate squares; the result is finite
+                restored[index] = nlmeans(
+                    image[..., None].astype(np.float64),
+                    safe[..., None].astype(np.float64),
+                    patch_radius=self.patch_radius,
+                    block_radius=self.block_radius,
+                    rician=True,
+                    num_threads=self.n_threads,
+                    method=self.method,
+                )[..., 0]
         return restored
 
 

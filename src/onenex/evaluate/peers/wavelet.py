@@ -21,7 +21,6 @@ class Wavelet:
     Chang et al., IEEE Trans. Image Process. 9:1532 (2000); Coifman & Donoho, Wavelets and Statistics, p. 125 (1995).
     """
 
-    n_threads: int
     name: str = "wavelet"
     package: str = "skimage"
     wavelet: str = "sym4"
@@ -37,5 +36,5 @@ class Wavelet:
         from skimage.restoration import cycle_spin, denoise_wavelet
 
         options = {"sigma": 1.0, "wavelet": self.wavelet, "method": "BayesShrink", "mode": "soft", "rescale_sigma": False}
-        denoised = cycle_spin(image, func=denoise_wavelet, max_shifts=self.max_shift, func_kw=options, workers=self.n_threads)
+        denoised = cycle_spin(image, func=denoise_wavelet, max_shifts=self.max_shift, func_kw=options, workers=1)
         return np.asarray(denoised, dtype=np.float32)
