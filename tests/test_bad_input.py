@@ -101,7 +101,7 @@ def test_truncated_file(tmp_path: Path, out: Path) -> None:
     paths = write(tmp_path / "in")
     paths[1].write_bytes(paths[1].read_bytes()[:-700])
     answer = Answer(tmp_path / "in", out)
-    assert answer.code == NOTHING  # a series with holes is refused as a whole, before anything is decoded
+    assert answer.code == SOME_FAILED  # a series with holes is refused as a whole, before anything is decoded
     assert "IM0002.dcm" in answer.reasons
     assert "truncated" in answer.reasons
     assert [path.name for path in out.iterdir()] == ["qa.html"]
@@ -119,7 +119,7 @@ def test_truncated_nifti(tmp_path: Path, out: Path) -> None:
 def test_missing_pixel_data(tmp_path: Path, out: Path) -> None:
     edit(write(tmp_path / "in")[1:2], PixelData=None)
     answer = Answer(tmp_path / "in", out)
-    assert answer.code == NOTHING  # a series with holes is refused as a whole, before anything is decoded
+    assert answer.code == SOME_FAILED  # a series with holes is refused as a whole, before anything is decoded
     assert "IM0002.dcm" in answer.reasons
     assert "pixel" in answer.reasons.lower()
     assert [path.name for path in out.iterdir()] == ["qa.html"]

@@ -98,7 +98,7 @@ def test_a_nifti_file_that_cannot_be_read_does_not_stop_the_others(tmp_path: Pat
     write_nifti(tmp_path / "good.nii.gz")
     nib.save(Nifti1Image(np.zeros((16, 16, 2), np.complex64), np.eye(4)), tmp_path / "odd.nii")
     report = denoise_path(tmp_path, tmp_path / "out", model=FakeModel())
-    assert statuses(report) == {"good": "denoised", "odd.nii": "skipped"}
+    assert statuses(report) == {"good": "denoised", "odd.nii": "failed"}
     assert "complex" in str(report.series[1].reason)
 
 

@@ -58,6 +58,7 @@ def _volumes(file: Path) -> list[Series]:
                 acquisition=Acquisition(),
                 stacks=(),
                 skip_reason=nothing.reason,
+                damaged=True,
                 source=nothing,
             )
         ]

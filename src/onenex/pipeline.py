@@ -155,7 +155,7 @@ class _Run:
     def series(self, series: Series) -> tuple[SeriesResult, Findings | None]:
         """Denoise one series, or say why not. Its outputs are relative to the run's folder until that gets its final name."""
         started, staging = time.monotonic(), self.folder / ".onenex-part"
-        status, reason, findings = "skipped", series.skip_reason, None
+        status, reason, findings = "failed" if series.damaged else "skipped", series.skip_reason, None
         outputs: tuple[Path, ...] = ()
         end = self.n_done + (series.n_images if reason is None else 0)
         if reason is None:

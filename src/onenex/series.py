@@ -127,6 +127,8 @@ class Series:
     stacks: tuple[SliceStack, ...]
     skip_reason: str | None = None
     """Why the series must not be denoised; None when it may."""
+    damaged: bool = False
+    """Whether `skip_reason` is damage (a run then counts the series as failed) rather than a rule."""
     source: Source
     """Reads the pixels and writes results (dicom/ or nifti.py)."""
 

@@ -6,6 +6,7 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pydicom.dataset import Dataset
@@ -95,7 +96,8 @@ def _series_of(headers: Sequence[Header], found: Found, source: DicomSource) -> 
         if reason is not None:  # what is refused is refused once, whatever its geometries
             parts = [tuple(stack for stacks in parts for stack in stacks)]
         for stacks, group in zip(parts, groups, strict=False):
-            made.append(_series(stacks, (group[0].ref, datasets[group[0].ref.path]), reason, found, source))
+            one = _series(stacks, (group[0].ref, datasets[group[0].ref.path]), reason, found, source)
+            made.append(replace(one, damaged=reason is not None and reason == damage))
     return made
 
 
@@ -123,6 +125,7 @@ def _unreadable(header: Header, found: Found, source: DicomSource) -> Series:
         acquisition=Acquisition(),
         stacks=(),
         skip_reason=f"{header.path.name} {header.problem}: send its series again from the scanner or PACS",
+        damaged=True,
         source=source,
     )
 
