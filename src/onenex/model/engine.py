@@ -22,7 +22,7 @@ MODES = ("fast",)
 TILE_CORE = 768
 """Largest side, in pixels, that is processed in one piece (plus halo)."""
 TILE_HALO = 128
-"""Reach of the restoration network, rounded up; the noise encoder reaches less."""
+"""Reach of the restoration network, rounded up."""
 MAX_PIXELS = 2**27
 """Largest slice, pixels; beyond it the maps alone would need gigabytes."""
 
@@ -106,22 +106,22 @@ class Model:
             return image, np.zeros_like(image)
         n_rows, n_columns = image.shape
         scaled = torch.from_numpy(image / np.float32(scale)).to(self.device)[None, None]
-        positive = pad_to_multiple(scaled.clamp_min(0), self._restoration.multiple).contiguous(memory_format=torch.channels_last)
-        noise = self._noise_map(positive)
-        measured_sigma = (noise.sigma[0, 0, :n_rows, :n_columns] * scale).cpu().numpy()
+        positive = scaled.clamp_min(0)
+        noise: NoiseMap = self._noise_level(positive)
+        measured_sigma = (noise.sigma[0, 0] * scale).cpu().numpy()
         if strength == 0:
             return image, measured_sigma
-        stacked = torch.cat([positive, noise.cautious], dim=1)
-        restored = apply_tiled(lambda tile: self._restoration(tile[:, :1], tile[:, 1:]), stacked, core=TILE_CORE, halo=TILE_HALO)
-        change = (restored - positive).masked_fill(blanked(positive), 0)[0, 0, :n_rows, :n_columns]
+        padded = pad_to_multiple(torch.cat([positive, noise.cautious], dim=1), self._restoration.multiple)
+        restored = apply_tiled(self._restore, padded, core=TILE_CORE, halo=TILE_HALO)[..., :n_rows, :n_columns]
+        change = (restored - positive).masked_fill(blanked(positive), 0)[0, 0]
         moved = image + np.float32(strength * scale) * change.cpu().numpy()
         return np.maximum(moved, np.minimum(image, 0)), measured_sigma
 
-    def _noise_map(self, image_B1HW: Tensor) -> NoiseMap:
-        """Noise of a padded slice; the local part tile by tile, the image-wide part once."""
-        features = apply_tiled(self._noise_level.encode, image_B1HW, core=TILE_CORE, halo=TILE_HALO, shrink=8)
-        noise: NoiseMap = self._noise_level.read_out(features)
-        return noise
+    def _restore(self, image_and_sigma_B2HW: Tensor) -> Tensor:
+        """Restore one tile (B, 1, H, W)."""
+        stacked = image_and_sigma_B2HW.contiguous(memory_format=torch.channels_last)
+        restored: Tensor = self._restoration(stacked[:, :1], stacked[:, 1:])
+        return restored
 
 
 def load(device: str = "auto", weights: Path | None = None) -> Model:

@@ -11,12 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from onenex.model.windows import blend_windows
 from onenex.nets.noise_net import NoiseNet
 
 SIGMA_RANGE = (0.0005, 0.5)
 """Smallest and largest noise the map can say, in units of the series scale."""
 CAUTION = 0.25
 """Quantile of σ that the restoration is told."""
+WINDOW, WINDOW_STEP = 192, 160
+"""Pixels. The extremes of a window depend on its size, so slices are judged in windows of the size that training uses."""
 _DETAIL_GAINS = (300.0, 60.0, 12.0)
 
 
@@ -47,32 +50,24 @@ class NoiseLevel(nn.Module):
         super().__init__()
         self.net = NoiseNet(channels_in=2 + len(_DETAIL_GAINS), channels_out=2)
 
-    @property
-    def multiple(self) -> int:
-        """Height and width of the input must be multiples of this."""
-        return self.net.multiple
-
     def forward(self, image_B1HW: Tensor) -> NoiseMap:
         """Return the noise map, smooth on the scale of 8 pixels.
 
         Parameters
         ----------
         image_B1HW
-            Magnitudes divided by the series scale; H and W multiples of 8.
+            Magnitudes divided by the series scale, any size.
         """
-        return self.read_out(self.encode(image_B1HW))
+        log_maps = blend_windows(self._log_maps, image_B1HW, side=WINDOW, step=WINDOW_STEP)
+        return NoiseMap(torch.exp(log_maps[:, :1]), torch.exp(log_maps[:, 1:]))
 
-    def encode(self, image_B1HW: Tensor) -> Tensor:
-        """Return the local features (B, C, H/8, W/8); reaches no further than 40 pixels, so it may be tiled."""
+    def _log_maps(self, image_B1HW: Tensor) -> Tensor:
+        """Return log σ and its cautious quantile (B, 2, H, W) for windows of the size that training uses."""
         detail = image_B1HW - blur(image_B1HW)
         channels = [image_B1HW, torch.asinh(30 * image_B1HW) / 3, *(torch.asinh(gain * detail) for gain in _DETAIL_GAINS)]
-        features: Tensor = self.net.encoder(torch.cat(channels, dim=1))
-        return features
-
-    def read_out(self, features: Tensor) -> NoiseMap:
-        """Return the noise map of the local features of a whole image."""
-        coarse = F.interpolate(self.net.read_out(features), scale_factor=8, mode="bilinear", align_corners=False)
+        inputs = torch.cat(channels, dim=1).contiguous(memory_format=torch.channels_last)
+        coarse = F.interpolate(self.net(inputs), scale_factor=8, mode="bilinear", align_corners=False)
         log_sigma = math.log(0.03) + coarse[:, :1]
         log_cautious = log_sigma - F.softplus(coarse[:, 1:] - 2)
         low, high = (math.log(limit) for limit in SIGMA_RANGE)
-        return NoiseMap(torch.exp(log_sigma.clamp(low, high)), torch.exp(log_cautious.clamp(low, high)))
+        return torch.cat([log_sigma, log_cautious], dim=1).clamp(low, high)

@@ -45,19 +45,17 @@ def tiles(height: int, width: int, core: int, halo: int) -> Iterator[Tile]:
             yield Tile(read=(rows[0], columns[0]), keep=(rows[1], columns[1]), write=(rows[2], columns[2]))
 
 
-def apply_tiled(function: Callable[[Tensor], Tensor], image_BCHW: Tensor, *, core: int, halo: int, shrink: int = 1) -> Tensor:
+def apply_tiled(function: Callable[[Tensor], Tensor], image_BCHW: Tensor, *, core: int, halo: int) -> Tensor:
     """Apply a convolutional `function` tile by tile.
 
     Parameters
     ----------
     function
-        (B, C, H, W) → (B, D, H / shrink, W / shrink); its receptive field must reach no further than `halo`.
+        (B, C, H, W) → (B, D, H, W); its receptive field must reach no further than `halo`.
     image_BCHW
         H, W multiples of 8; larger than `core` squared is cut, else one call does.
     core, halo
         Pixels; multiples of 8.
-    shrink
-        By how much the output is coarser than the input.
     """
     height, width = image_BCHW.shape[-2:]
     if height <= core + 2 * halo and width <= core + 2 * halo:
@@ -66,10 +64,8 @@ def apply_tiled(function: Callable[[Tensor], Tensor], image_BCHW: Tensor, *, cor
     for tile in tiles(height, width, core, halo):
         result = function(image_BCHW[..., tile.read[0], tile.read[1]])
         if output is None:
-            output = result.new_empty((*result.shape[:2], height // shrink, width // shrink))
-        rows, columns = (_shrunk(span, shrink) for span in tile.keep)
-        to_rows, to_columns = (_shrunk(span, shrink) for span in tile.write)
-        output[..., to_rows, to_columns] = result[..., rows, columns]
+            output = result.new_empty((*result.shape[:2], height, width))
+        output[..., tile.write[0], tile.write[1]] = result[..., tile.keep[0], tile.keep[1]]
     if output is None:
         raise ValueError("an image without pixels cannot be tiled")
     return output
@@ -79,7 +75,3 @@ def blanked(image_B1HW: Tensor, window: int = 5) -> Tensor:
     """Return True where a whole window is exactly zero: background that the scanner itself has blanked."""
     largest = F.max_pool2d(image_B1HW.abs(), window, stride=1, padding=window // 2)
     return largest == 0
-
-
-def _shrunk(span: slice, by: int) -> slice:
-    return slice(span.start // by, span.stop // by)

@@ -1,6 +1,6 @@
 """The network behind the noise map: reads an image in several normalisations, writes what it concludes of the noise on a grid of 8×8 pixels."""
 
-# shapes: B batch, C channel, H row, W column; H and W multiples of `NoiseNet.multiple`
+# shapes: B batch, C channel, H row, W column; H and W multiples of 8
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from onenex.nets.blocks import ResidualBlock, down
 
 
 class NoiseNet(nn.Module):
-    """Convolutional encoder to 1/8 resolution with the mean and extreme features of the whole image mixed in.
+    """Convolutional encoder to 1/8 resolution with the mean and extreme features of the whole input mixed in.
 
     The quietest places of an image (air, fluid) bound its noise elsewhere: hence the extremes.
     """
 
     def __init__(self, channels_in: int, channels_out: int, widths: Sequence[int] = (32, 48, 64)) -> None:
         super().__init__()
-        self.multiple = 8
         fine, middle, coarse = widths
         self.encoder = nn.Sequential(
             nn.PixelUnshuffle(2),
@@ -36,10 +35,7 @@ class NoiseNet(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return (B, channels_out, H/8, W/8)."""
-        return self.read_out(self.encoder(x_BCHW))
-
-    def read_out(self, features: Tensor) -> Tensor:
-        """Return (B, channels_out, h, w) of encoder features (B, coarse, h, w)."""
+        features: Tensor = self.encoder(x_BCHW)
         summary = torch.cat([features.mean(dim=(2, 3)), features.amin(dim=(2, 3)), features.amax(dim=(2, 3))], dim=1)
         whole_image = torch.relu(self.context(summary))
         output: Tensor = self.readout(features + whole_image[:, :, None, None])

@@ -69,9 +69,9 @@ def _panels(scans: list[Scan], config: PhaseConfig) -> dict[str, list[Batch]]:
     clean = [scan for scan in scans if scan.info.kind == "clean"]
     for level in _LEVELS if clean else ():
         ranges = replace(config.ranges, sigma=(level, level * 1.001))
-        fixed = replace(config, ranges=ranges, simulated_per_batch=_PER_BATCH, real_per_batch=0, patch=96)
+        fixed = replace(config, ranges=ranges, simulated_per_batch=_PER_BATCH, real_per_batch=0)
         panels[f"sigma_{level}"] = _draw(clean, fixed)
-    real = replace(config, simulated_per_batch=0, real_per_batch=_PER_BATCH, patch=96)
+    real = replace(config, simulated_per_batch=0, real_per_batch=_PER_BATCH)
     for scan in scans:
         if scan.info.kind == "repeats":
             panels[scan.info.id] = _draw([replace(scan, images=scan.images[:, :2])], real)

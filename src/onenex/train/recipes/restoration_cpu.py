@@ -11,5 +11,5 @@ def restoration_cpu() -> TrainConfig:
         name="restoration_cpu",
         noise=PhaseConfig(steps=10_000, patch=192, simulated_per_batch=2, real_per_batch=1, learning_rate=1e-3, size_exponent=0.25),
         restoration=PhaseConfig(steps=7_000, patch=96, simulated_per_batch=5, real_per_batch=3),
-        adaptation=PhaseConfig(steps=3_500, patch=96, simulated_per_batch=5, real_per_batch=3, learning_rate=2e-4, warmup_steps=100),
+        adaptation=PhaseConfig(steps=3_000, patch=128, simulated_per_batch=2, real_per_batch=2, learning_rate=2e-4, warmup_steps=100),
     )
