@@ -131,12 +131,13 @@ def train(
     resume: Annotated[bool, typer.Option("--resume/--fresh", help="Go on from the last checkpoint in the run's folder, or begin anew.")] = True,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps; the recipe's own number by default.")] = None,
     threads: Threads = None,
+    start: Annotated[Path | None, typer.Option(help="Weights file to begin at; random weights by default.")] = None,
 ) -> None:
     """Train a network by a recipe. Ctrl-C keeps the last checkpoint."""
     with console.guard():
         from onenex.train import run
 
-        weights = run(recipe, data, run_folder, resume=resume, steps=steps, threads=threads)
+        weights = run(recipe, data, run_folder, resume=resume, steps=steps, threads=threads, start=start)
         typer.echo(f"weights   {weights}")
 
 

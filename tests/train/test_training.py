@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from onenex.errors import DataError
+from onenex.errors import DataError, WeightsMismatch
 from onenex.model.noise_level import NoiseMap
 from onenex.model.weights import load_weights
 from onenex.physics import noise
@@ -111,6 +111,17 @@ def test_recipe_and_data_are_checked(tmp_path: Path) -> None:
         run("restoration_cpu", tmp_path, tmp_path / "run")
     with pytest.raises(DataError, match="no training file"):
         load_scans(write_packed(tmp_path / "only-test", splits=("test",)), TINY, holdout=False)
+
+
+def test_a_run_may_begin_at_given_weights(packed: Path, tmp_path: Path) -> None:
+    first = train(TINY, packed, tmp_path / "first")
+    still = replace(PHASE, learning_rate=0.0, final_learning_rate=0.0)
+    config = replace(TINY, noise=still, restoration=still, adaptation=still)
+    second = load_weights(train(config, packed, tmp_path / "second", start=load_weights(first)))
+    for name, value in load_weights(first).restoration.state_dict().items():
+        torch.testing.assert_close(second.restoration.state_dict()[name], value)
+    with pytest.raises(WeightsMismatch, match="another size"):
+        train(replace(TINY, widths=(16, 32)), packed, tmp_path / "third", start=load_weights(first))
 
 
 def test_damaged_checkpoint_is_named(packed: Path, tmp_path: Path) -> None:

@@ -8,7 +8,16 @@ from pathlib import Path
 from onenex.errors import DataError
 
 
-def run(recipe: str, data: Path, folder: Path, *, resume: bool = True, steps: int | None = None, threads: int | None = None) -> Path:
+def run(  # noqa: PLR0913 - keyword-only settings
+    recipe: str,
+    data: Path,
+    folder: Path,
+    *,
+    resume: bool = True,
+    steps: int | None = None,
+    threads: int | None = None,
+    start: Path | None = None,
+) -> Path:
     """Run a recipe by name and return the weights file it wrote.
 
     Parameters
@@ -23,14 +32,19 @@ def run(recipe: str, data: Path, folder: Path, *, resume: bool = True, steps: in
         Instead of the optimiser steps of each phase of the recipe.
     threads
         CPU threads for torch; its own choice when None.
+    start
+        A weights file to begin at, for example the bundled one when tuning on a site's own scans; at random when None.
 
     Raises
     ------
     DataError
         Unknown recipe, no training data, or an unreadable checkpoint.
+    WeightsMismatch
+        `start` cannot be used, or has networks of another size than the recipe.
     """
     import torch
 
+    from onenex.model.weights import load_weights
     from onenex.train.phases import train
     from onenex.train.recipes import RECIPES
 
@@ -46,4 +60,4 @@ def run(recipe: str, data: Path, folder: Path, *, resume: bool = True, steps: in
         )
     if threads is not None:
         torch.set_num_threads(threads)
-    return train(config, data, folder, resume=resume)
+    return train(config, data, folder, resume=resume, start=load_weights(start) if start is not None else None)

@@ -13,9 +13,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from onenex.errors import WeightsMismatch
 from onenex.model.noise_level import NoiseLevel
 from onenex.model.restoration import Restoration
-from onenex.model.weights import save
+from onenex.model.weights import Weights, save
 from onenex.train.config import TrainConfig
 from onenex.train.dataset import Batch, Scan, load_scans
 from onenex.train.loop import Phase, train_phase
@@ -23,38 +24,58 @@ from onenex.train.losses import noise_loss, restoration_loss
 from onenex.train.validate import validate_noise, validate_restoration
 
 
-def train(config: TrainConfig, data: Path, folder: Path, *, resume: bool = True) -> Path:
+def train(config: TrainConfig, data: Path, folder: Path, *, resume: bool = True, start: Weights | None = None) -> Path:
     """Run the three phases on `data` and return the weights file, `folder/weights.safetensors`.
+
+    Both networks begin at `start` instead of at random when it is given; it must have the recipe's size.
 
     Raises
     ------
     DataError
         No training data, or an unreadable checkpoint.
+    WeightsMismatch
+        `start` has networks of another size.
     """
+    noise_level, restoration = networks(config, start)
     scans, held_out = (load_scans(data, config, holdout=holdout) for holdout in (False, True))
-    noise_level = train_phase(noise_phase(config, held_out), scans, folder / "noise", resume=resume)
-    restoration = train_phase(restoration_phase(config, held_out), scans, folder / "restoration", resume=resume)
-    adaptation = adaptation_phase(config, held_out, noise_level, restoration)
-    restoration = train_phase(adaptation, scans, folder / "adaptation", resume=resume)
+    trained_noise_level = train_phase(noise_phase(config, held_out, noise_level), scans, folder / "noise", resume=resume)
+    trained = train_phase(restoration_phase(config, held_out, restoration), scans, folder / "restoration", resume=resume)
+    adaptation = adaptation_phase(config, held_out, trained_noise_level, trained)
+    adapted = train_phase(adaptation, scans, folder / "adaptation", resume=resume)
     path = folder / "weights.safetensors"
-    save(path, noise_level, restoration, card=model_card(config, scans))  # type: ignore[arg-type]
+    save(path, trained_noise_level, adapted, card=model_card(config, scans))  # type: ignore[arg-type]
     return path
 
 
-def noise_phase(config: TrainConfig, held_out: list[Scan]) -> Phase:
+def networks(config: TrainConfig, start: Weights | None) -> tuple[NoiseLevel, Restoration]:
+    """Return both networks as they begin: at `start`, else at random by the run's seed.
+
+    Raises
+    ------
+    WeightsMismatch
+        `start` has networks of another size than the recipe.
+    """
+    if start is None:
+        torch.manual_seed(config.seed)
+        noise_level = NoiseLevel()
+        torch.manual_seed(config.seed)
+        return noise_level, Restoration(config.widths, config.depth)
+    if (start.restoration.widths, start.restoration.depth) != (config.widths, config.depth):
+        raise WeightsMismatch(f"weights {start.hash} have networks of another size than recipe {config.name}: start without them")
+    return start.noise_level, start.restoration
+
+
+def noise_phase(config: TrainConfig, held_out: list[Scan], network: NoiseLevel) -> Phase:
     """Return the training of the noise map."""
-    torch.manual_seed(config.seed)
     validation = partial(validate_noise, scans=held_out, config=config.noise)
-    return Phase(network=NoiseLevel(), config=config.noise, loss=_noise_loss, validation=validation, seed=config.seed)
+    return Phase(network=network.train(), config=config.noise, loss=_noise_loss, validation=validation, seed=config.seed)
 
 
-def restoration_phase(config: TrainConfig, held_out: list[Scan]) -> Phase:
+def restoration_phase(config: TrainConfig, held_out: list[Scan], network: Restoration) -> Phase:
     """Return the training of the restoration, which is told σ, a little off."""
-    torch.manual_seed(config.seed)
-    network = Restoration(config.widths, config.depth)
     validation = partial(validate_restoration, scans=held_out, config=config.restoration)
     loss = partial(_restoration_loss, jitter=config.sigma_jitter)
-    return Phase(network=network, config=config.restoration, loss=loss, validation=validation, seed=config.seed + 1)
+    return Phase(network=network.train(), config=config.restoration, loss=loss, validation=validation, seed=config.seed + 1)
 
 
 def adaptation_phase(config: TrainConfig, held_out: list[Scan], noise_level: nn.Module, restoration: nn.Module) -> Phase:
