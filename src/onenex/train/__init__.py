@@ -8,7 +8,7 @@ from pathlib import Path
 from onenex.errors import DataError
 
 
-def run(  # noqa: PLR0913 - keyword-only settings
+def run(
     recipe: str,
     data: Path,
     folder: Path,
