@@ -169,7 +169,9 @@ def environment() -> dict[str, str]:
 def test_a_signal_in_the_middle_leaves_no_half_output(tmp_path: Path, number: signal.Signals, code: int) -> None:
     write_mr_series(np.tile(head_phantom((1, 40, 32), supersampling=1), (40, 1, 1)), tmp_path / "scan", Protocol(description="long"))
     command = [sys.executable, "-c", SLOW, "denoise", str(tmp_path / "scan"), "-o", str(tmp_path / "out")]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores SIGINT, and so would its children
     process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     try:
         deadline = time.monotonic() + 120
         while not list(tmp_path.glob(".out.onenex-*/.onenex-part")):
