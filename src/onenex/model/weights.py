@@ -43,6 +43,7 @@ def save(path: Path, noise_level: NoiseLevel, restoration: Restoration, card: di
     shape = json.dumps({"widths": restoration.widths, "depth": restoration.depth})
     partial = path.with_name(path.name + ".partial")
     save_file(tensors, str(partial), metadata={"format": FORMAT, "restoration": shape, **card})
+    partial.chmod(0o644)  # safetensors makes it private
     partial.replace(path)
 
 
