@@ -4,6 +4,7 @@ import io
 import os
 import stat
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,15 @@ def zipped(target: Path, entries: dict[str, bytes]) -> Path:
         for name, content in entries.items():
             archive.writestr(name, content)
     return target
+
+
+def write_disc(paths: Iterable[Path], folder: Path) -> None:
+    """Write a DICOMDIR and its files, as a burnt disc has them."""
+    fileset = FileSet()
+    for path in paths:
+        fileset.add(path)
+    fileset.write(folder)
+    fileset._stage["t"].cleanup()  # else its collection warns, in whatever test runs then
 
 
 def test_folder_is_searched_to_any_depth_and_other_files_are_ignored(tmp_path: Path) -> None:
@@ -57,10 +67,7 @@ def test_pydicoms_files_without_meta_are_recognised(name: str) -> None:
 def test_dicomdir(tmp_path: Path) -> None:
     sources = make_series(tmp_path / "in", 3, SeriesInstanceUID="1.2.3")
     make_series(tmp_path / "in", 2, SeriesInstanceUID="1.2.4", prefix="other")
-    fileset = FileSet()
-    for path in sources:
-        fileset.add(path)
-    fileset.write(tmp_path / "disc")
+    write_disc(sources, tmp_path / "disc")
     (series,) = read_series(tmp_path / "disc" / "DICOMDIR")
     assert (series.uid, series.n_images) == ("1.2.3", 3)
     (again,) = read_series(tmp_path / "disc")
@@ -68,10 +75,7 @@ def test_dicomdir(tmp_path: Path) -> None:
 
 
 def test_dicomdir_copied_in_another_case(tmp_path: Path) -> None:
-    fileset = FileSet()
-    for path in make_series(tmp_path / "in", 2):
-        fileset.add(path)
-    fileset.write(tmp_path / "disc")
+    write_disc(make_series(tmp_path / "in", 2), tmp_path / "disc")
     for base, folders, names in os.walk(tmp_path / "disc", topdown=False):
         for name in names + folders:
             (Path(base) / name).rename(Path(base) / name.lower())
