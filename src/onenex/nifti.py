@@ -1,9 +1,8 @@
 """NIfTI in and out: `.nii` and `.nii.gz`, 2-D to 4-D; header, affine and every unchanged voxel come back bit for bit.
 
-Slices are cut across the slice direction that the header names (dim_info); else across the only axis of length 1; else
-across the axis with the largest voxel spacing (a 2-D multi-slice scan); else, for isotropic voxels, across the last
-spatial axis. Of the two other axes the later one becomes the rows. Both steps are a transposition, so they are undone exactly.
-A 4-D file is one series with one stack per volume.
+Slices are cut across the direction that the header names (dim_info); else across the only axis of length 1; else across the axis with
+the largest voxel spacing (a 2-D multi-slice scan); else across the last spatial axis. Of the two other axes the later one becomes the
+rows. Both steps are a transposition, so they are undone exactly. A 4-D file is one series with one stack per volume.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ from onenex.series import FloatImages, FrameRef, Provenance, Series, SliceStack
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = (".nii", ".nii.gz")
 _GZIP_LEVEL = 4
 _DESCRIP_BYTES = 80  # nifti1.h: char descrip[80]
 
@@ -166,11 +164,6 @@ def _let_go(file: io.BufferedIOBase) -> None:
         file.close()
 
 
-def is_nifti(path: Path) -> bool:
-    """Whether the name is that of a file `read_series` can read."""
-    return path.name.lower().endswith(SUFFIXES)
-
-
 def read_series(path: Path) -> list[Series]:
     """Read the header of one `.nii` or `.nii.gz` file; voxels are read when they are needed.
 
@@ -247,7 +240,7 @@ def _load(path: Path) -> Any:  # nibabel's classes are half typed
         image = nib.load(path)
     except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, OSError, EOFError, ValueError, KeyError, zlib.error) as error:
         raise DataError(f"{path} is no NIfTI file, or a damaged one: {error}") from error
-    if not isinstance(image, nib.Nifti1Image | nib.Nifti2Image) or not is_nifti(path):
+    if not isinstance(image, nib.Nifti1Image | nib.Nifti2Image) or not path.name.lower().endswith((".nii", ".nii.gz")):
         raise DataError(f"{path} is no .nii or .nii.gz file: convert it first")
     return image
 
