@@ -22,10 +22,18 @@ CLASSIC = ALWAYS | {"ImageType", "DerivationDescription", "SourceImageSequence",
 PER_FRAME = "PerFrameFunctionalGroupsSequence."
 ENHANCED = ALWAYS | {"ImageType", "ContentQualification", "SourceImageEvidenceSequence"}
 ENHANCED |= {f"{PER_FRAME}DerivationImageSequence", f"{PER_FRAME}MRImageFrameTypeSequence.FrameType"}
+PULSE_SEQUENCE = {
+    "PulseSequenceName", "MRAcquisitionType", "EchoPulseSequence", "MultipleSpinEcho", "MultiPlanarExcitation", "PhaseContrast",
+    "TimeOfFlightContrast", "ArterialSpinLabelingContrast", "SteadyStatePulseSequence", "EchoPlanarPulseSequence", "SaturationRecovery",
+    "SpectrallySelectedSuppression", "OversamplingPhase", "GeometryOfKSpaceTraversal", "RectilinearPhaseEncodeReordering",
+    "SegmentedKSpaceTraversal", "CoverageOfKSpace", "NumberOfKSpaceTrajectories",
+}  # fmt: skip
+"""What an enhanced image loses when it turns DERIVED (docs/decisions/0004)."""
 CHANGED = {"PixelData"}
 EXTREMES = {"SmallestImagePixelValue", "LargestImagePixelValue", "SmallestPixelValueInSeries", "LargestPixelValueInSeries"}
 REAL = (
     ALWAYS
+    | PULSE_SEQUENCE
     | {"ImageType", "DerivationDescription", "SourceImageSequence", "DerivationCodeSequence", "ContentQualification", "SourceImageEvidenceSequence"}
     | {f"{PER_FRAME}DerivationImageSequence", f"{PER_FRAME}MRImageFrameTypeSequence.FrameType"}
     | {"SharedFunctionalGroupsSequence.MRImageFrameTypeSequence.FrameType"}
@@ -62,9 +70,11 @@ def test_classic_changes_are_exactly_the_list(tmp_path: Path, change: object, pi
 def test_enhanced_changes_are_exactly_the_list(tmp_path: Path) -> None:
     source = make_enhanced(tmp_path / "in.dcm", 3, 12, 10, volumes=[{"EffectiveEchoTime": 20.0}, {"EffectiveEchoTime": 80.0}])
     (after,) = write_derived([source], tmp_path / "out", n_stacks=2)
-    assert changes(source, after) == ENHANCED | CHANGED
+    lost = PULSE_SEQUENCE & set(read(source).dir())
+    assert lost
+    assert changes(source, after) == ENHANCED | CHANGED | lost
     (after,) = write_derived([source], tmp_path / "same", same, n_stacks=2)
-    assert changes(source, after) == ENHANCED
+    assert changes(source, after) == ENHANCED | lost
 
 
 @pytest.mark.parametrize("name", ["MR_small.dcm", "MR_small_implicit.dcm", "MR_small_bigendian.dcm", "MR_small_padded.dcm", "examples_overlay.dcm"])
@@ -277,6 +287,15 @@ def test_some_frames_derived_makes_a_mixed_image(tmp_path: Path) -> None:
     assert "MRImageFrameTypeSequence" not in derived.SharedFunctionalGroupsSequence[0]
     assert ["DerivationImageSequence" in groups for groups in derived.PerFrameFunctionalGroupsSequence] == [False, True, False]
     assert list(derived.ImageType) == ["MIXED", "PRIMARY", "M", "NONE"]
+
+
+def test_the_pulse_sequence_leaves_only_what_turns_derived(tmp_path: Path) -> None:
+    source = enhanced(tmp_path)
+    assert "EchoPulseSequence" in source
+    assert "EchoPulseSequence" not in derive(source, PROVENANCE, when=WHEN)
+    assert "EchoPulseSequence" in derive(source, PROVENANCE, when=WHEN, frames={1})
+    source.ImageType = ["DERIVED", *source.ImageType[1:]]
+    assert "EchoPulseSequence" in derive(source, PROVENANCE, when=WHEN)
 
 
 def test_shared_frame_type_stays_shared(tmp_path: Path) -> None:

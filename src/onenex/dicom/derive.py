@@ -48,6 +48,14 @@ _DROPPED = (
 _PRIVATE_PIXEL_GROUPS = range(0x7F00, 0x8000)
 """Private elements in these groups are pixel data of the vendor's own (e.g. (7FE1,1010) of Siemens): of the source, so dropped."""
 
+_PULSE_SEQUENCE = (
+    "PulseSequenceName", "MRAcquisitionType", "EchoPulseSequence", "MultipleSpinEcho", "MultiPlanarExcitation", "PhaseContrast",
+    "TimeOfFlightContrast", "ArterialSpinLabelingContrast", "SteadyStatePulseSequence", "EchoPlanarPulseSequence", "SaturationRecovery",
+    "SpectrallySelectedSuppression", "OversamplingPhase", "GeometryOfKSpaceTraversal", "RectilinearPhaseEncodeReordering",
+    "SegmentedKSpaceTraversal", "CoverageOfKSpace", "NumberOfKSpaceTrajectories",
+)  # fmt: skip
+"""Conditional attributes of the MR Pulse Sequence module (PS3.3 C.8.13.4): required of ORIGINAL and MIXED images only (docs/decisions/0004)."""
+
 _ALWAYS_LOSSY = {JPEGBaseline8Bit: "ISO_10918_1", JPEGExtended12Bit: "ISO_10918_1", JPEGLSNearLossless: "ISO_14495_1"}
 _PERHAPS_LOSSY = {JPEG2000: "ISO_15444_1", JPEG2000MC: "ISO_15444_1", HTJ2K: "ISO_15444_15"}
 """Transfer syntaxes → LossyImageCompressionMethod (PS3.3 C.7.6.1.1.5.1)."""
@@ -251,6 +259,9 @@ def _derive_frames(source: Dataset, derived: Dataset, provenance: Provenance, fr
     derived.ImageType = derived_image_type(source.get("ImageType"))
     if len(chosen) < len(per_frame) and _values(source.get("ImageType"))[:1] != ["DERIVED"]:
         derived.ImageType = ["MIXED", *derived.ImageType[1:]]
+    if derived.ImageType[0] == "DERIVED" and _values(source.get("ImageType"))[:1] != ["DERIVED"]:
+        for keyword in _PULSE_SEQUENCE:
+            derived.pop(Tag(keyword), None)
 
 
 def _unshare(derived: Dataset, keyword: str) -> None:
