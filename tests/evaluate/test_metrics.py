@@ -9,6 +9,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from onenex.errors import DataError
 from onenex.evaluate import metrics
+from onenex.physics import noise
 
 EVERYWHERE = np.ones((2, 24, 30), dtype=np.bool_)
 
@@ -100,6 +101,22 @@ def test_two_repeats_score_the_input_by_half_their_difference() -> None:
 def test_the_scored_repeat_is_not_in_its_reference() -> None:
     repeats = np.random.default_rng(1).uniform(0, 1, (1, 4, 12, 12)).astype(np.float32)
     np.testing.assert_allclose(metrics.others_mean(repeats, (2,)), repeats[:, [0, 1, 3]].mean(axis=1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("n_repeats", [2, 5])
+def test_the_second_moment_knows_no_floor(n_repeats: int) -> None:
+    """Against magnitudes their own mean wins; in the second moment the amplitude does, and a known error is recovered."""
+    amplitude = np.full((2, 160, 160), 0.3, dtype=np.float32)
+    generator = np.random.default_rng(0)
+    repeats = np.stack([noise.rician(amplitude, 0.15, generator) for _ in range(n_repeats)], axis=1)
+    with_floor = noise.rice_mean(amplitude, 0.15).astype(np.float32)
+    mask, groups = np.ones(amplitude.shape, dtype=np.bool_), [(0,)]
+    plain = [metrics.unbiased_mse([one], groups, repeats, mask) for one in (amplitude, with_floor)]
+    squared = [metrics.second_moment_mse([one], groups, repeats, mask) for one in (amplitude, with_floor, np.sqrt(amplitude**2 + 0.05))]
+    assert plain[1] < plain[0]
+    assert squared[0] < squared[1]
+    assert squared[0] == pytest.approx(0, abs=3e-4)
+    assert squared[2] == pytest.approx(0.05**2, abs=5e-4)
 
 
 def test_leave_one_out_ssim_prefers_the_truth_to_a_repeat() -> None:

@@ -67,6 +67,12 @@ def test_nearly_clean_or_averaged_repeats_do_not_count_as_noisy() -> None:
     assert not any("noisy real repeats" in text for text in verdicts(rows))
 
 
+def test_noisy_repeats_are_also_compared_without_the_floor() -> None:
+    squared = {INPUT: Score(psnr=20, ssim=0.5, second_moment_psnr=21.0), ONENEX: Score(psnr=22, ssim=0.6, second_moment_psnr=26.25)}
+    texts = list(verdicts([row((0, 0, 0), simulated=False, scores=squared, condition="real repeats")]))
+    assert "without the Rician floor (PSNR of squares, dB), repeats_a, real repeats: OneNEX fast 26.25, input 21.00" in texts
+
+
 def test_table_and_files_show_the_same(tmp_path: Path) -> None:
     rows = [row((24, 33, 29)), row((45, math.inf, 30), condition="real repeats", simulated=False, unseen=False, sigma_ratio=None)]
     console = table.console()

@@ -67,6 +67,8 @@ class Score:
     psnr: float
     """dB, data range = the series scale."""
     ssim: float
+    second_moment_psnr: float | None = None
+    """dB, of squared images against a reference without Rician floor; real repeats only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,4 +248,5 @@ def _score_repeats(repeats: FloatImages, mask: metrics.Mask, groups: Sequence[me
     return Score(
         psnr=metrics.psnr(metrics.unbiased_mse(whole, groups, repeats, mask), 1.0),
         ssim=metrics.leave_one_out_ssim(whole, groups, repeats, mask, 1.0),
+        second_moment_psnr=metrics.psnr(metrics.second_moment_mse(whole, groups, repeats, mask), 1.0),
     )

@@ -19,6 +19,8 @@ Group = tuple[int, ...]
 """0-based repeats whose mean is one input."""
 SMOOTHING_PIXELS = 1.5
 """Gaussian blur before the foreground threshold, so that single noisy pixels do not decide."""
+FLOOR_PIXELS = 4.0
+"""Gaussian blur of the moments that tell the Rician floor of repeats."""
 SSIM_WINDOW = 11
 """Side of the SSIM window, pixels: a Gaussian of 1.5 cut at 3.5 of its standard deviations."""
 SATURATED_SHARE = 1e-4
@@ -171,6 +173,24 @@ def unbiased_mse(restored: Sequence[FloatImages], groups: Sequence[Group], repea
         noise_of_mean = np.square(inside[:, group[0]] - others[:, 0]) / 2 if n_others == 1 else others.var(axis=1, ddof=1) / n_others
         estimates.append(float(np.mean(np.square(images[mask] - others.mean(axis=1)) - noise_of_mean)))
     return float(np.mean(estimates))
+
+
+def second_moment_mse(restored: Sequence[FloatImages], groups: Sequence[Group], repeats: FloatImages, mask: Mask) -> float:
+    """Estimate the error of restored² against the noise-free amplitude²; arguments and errors as in `unbiased_mse`.
+
+    E(y²) = A² + 2σ² for Rician magnitudes, so here, unlike among magnitudes, the floor can be taken off a reference (DESIGN §7).
+    2σ² is smooth: with M the local mean and V the local variance of y², A⁴ = M² − V.
+
+    Source
+    ------
+    Gudbjartsson & Patz, Magn. Reson. Med. 34:910 (1995): the moments of y².
+    """
+    squares = np.square(repeats, dtype=np.float64)
+    blur = (0, FLOOR_PIXELS, FLOOR_PIXELS)
+    mean = ndimage.gaussian_filter(squares.mean(axis=1), blur)
+    variance = ndimage.gaussian_filter(squares.var(axis=1, ddof=1), blur)
+    floor = mean - np.sqrt(np.maximum(np.square(mean) - variance, 0))
+    return unbiased_mse([np.square(images) for images in restored], groups, (squares - floor[:, None]).astype(np.float32), mask)
 
 
 def leave_one_out_ssim(restored: Sequence[FloatImages], groups: Sequence[Group], repeats: FloatImages, mask: Mask, data_range: float) -> float:

@@ -80,6 +80,7 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
         worst = min(repeats, key=lambda row: row.gain_dB)
         text = f"do no harm: least gain over the input on real repeats {worst.gain_dB:+.3f} dB ({worst.file}, {worst.condition}; bar −0.05)"
         lines.append(Finding(text=text, passed=worst.gain_dB >= -0.05))
+    lines += _without_floor(rows)
     lines += [_against_prototype(row, row.prototype) for row in rows if row.prototype is not None]
     ratios = [row.sigma_ratio for row in rows if row.sigma_ratio is not None]
     if ratios:
@@ -115,6 +116,18 @@ def _leads(rows: Sequence[Row]) -> list[Finding]:
             mean = _mean(leads)
             text = f"lead over the best peer of each simulated row, {label}: mean {mean:+.2f} dB, least {min(leads):+.2f}"
             lines.append(Finding(text=text + (f" (bar +{bar:.0f})" if bar else ""), passed=None if bar is None else mean >= bar))
+    return lines
+
+
+def _without_floor(rows: Sequence[Row]) -> list[Finding]:
+    """Say how the methods compare on noisy repeats when the reference has no Rician floor."""
+    lines = []
+    for row in rows:
+        squared = {method: score.second_moment_psnr for method, score in row.scores.items() if score.second_moment_psnr is not None}
+        if not squared or row.scores[INPUT].psnr >= NOISY_INPUT_dB:
+            continue
+        cells = ", ".join(f"{method} {value:.2f}" for method, value in sorted(squared.items(), key=lambda item: -item[1]))
+        lines.append(Finding(text=f"without the Rician floor (PSNR of squares, dB), {row.file}, {row.condition}: {cells}"))
     return lines
 
 
