@@ -93,7 +93,7 @@ def test_table_and_files_show_the_same(tmp_path: Path) -> None:
     assert lines[1]["method"] == ONENEX
     assert lines[1]["psnr_dB"] == "33.0000"
     document = json.loads((tmp_path / "denoisers.json").read_text(encoding="utf-8"))
-    assert document["rows"][0]["scores"]["TV"] == {"psnr": 29, "ssim": 0.8}
+    assert document["rows"][0]["scores"]["TV"] == {"psnr": 29, "ssim": 0.8, "second_moment_psnr": None}
     assert document["rows"][1]["scores"][ONENEX]["psnr"] is None
     assert document["weights"] == "abc"
 
