@@ -10,6 +10,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from onenex.errors import WeightsMismatch
 from onenex.model.noise_level import NoiseLevel
@@ -68,10 +69,18 @@ def load_weights(path: Path | None = None) -> Weights:
     noise_level, restoration = NoiseLevel(), Restoration(tuple(shape["widths"]), shape["depth"])
     try:
         for prefix, network in (("noise_level.", noise_level), ("restoration.", restoration)):
-            network.load_state_dict({name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)})
+            _fill(network, {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)})
     except RuntimeError as error:
         raise WeightsMismatch(f"{path}: the tensors do not fit the networks: {error}") from error
     return Weights(noise_level=noise_level.eval(), restoration=restoration.eval(), card=card, hash=file_hash(path))
+
+
+def _fill(network: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Load tensors; files from before text keep attention as it is made, adding nothing."""
+    missing, unexpected = network.load_state_dict(tensors, strict=False)
+    lacking = [name for name in missing if not name.startswith("net.attend.")]
+    if lacking or unexpected:
+        raise RuntimeError(f"missing {lacking[:3]}, unexpected {unexpected[:3]}")
 
 
 def file_hash(path: Path) -> str:

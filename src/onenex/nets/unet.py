@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from onenex.nets.attention import Condition, CrossAttention
 from onenex.nets.blocks import ResidualBlock, down, up
 
 
@@ -23,9 +24,11 @@ class UNet(nn.Module):
         Channels per level, finest first.
     depth
         Residual blocks per level and side; the lowest level has twice as many.
+    attention
+        Whether the levels below the finest attend to a condition, on the way up.
     """
 
-    def __init__(self, channels_in: int, channels_out: int, widths: Sequence[int], depth: int = 1) -> None:
+    def __init__(self, channels_in: int, channels_out: int, widths: Sequence[int], depth: int = 1, *, attention: bool = False) -> None:
         super().__init__()
         self.multiple: int = 2 ** len(widths)
         self.stem = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4 * channels_in, widths[0], 3, padding=1))
@@ -35,13 +38,14 @@ class UNet(nn.Module):
         self.bottom = _stage(widths[-1], 2 * depth)
         self.ups = nn.ModuleList(up(coarse, fine) for fine, coarse in reversed(steps))
         self.decoders = nn.ModuleList(_stage(width, depth) for width in reversed(widths[:-1]))
+        self.attend = nn.ModuleList(CrossAttention(width) for width in reversed(widths[1:])) if attention else None
         self.head = nn.Sequential(nn.Conv2d(widths[0], 4 * channels_out, 3, padding=1), nn.PixelShuffle(2))
         last = self.head[0]
         nn.init.zeros_(last.weight)  # type: ignore[arg-type]
         nn.init.zeros_(last.bias)  # type: ignore[arg-type]
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Return (B, channels_out, H, W); zero everywhere before training."""
+    def forward(self, x_BCHW: Tensor, condition: Condition | None = None) -> Tensor:
+        """Return (B, channels_out, H, W); zero everywhere before training. Without a condition attention adds nothing."""
         x = self.stem(x_BCHW)
         skips = []
         for encoder, to_coarse in zip(self.encoders, self.downs, strict=True):
@@ -49,7 +53,10 @@ class UNet(nn.Module):
             skips.append(x)
             x = to_coarse(x)
         x = self.bottom(x)
-        for to_fine, decoder in zip(self.ups, self.decoders, strict=True):
+        attend = list(self.attend) if self.attend is not None and condition is not None else []
+        for level, (to_fine, decoder) in enumerate(zip(self.ups, self.decoders, strict=True)):
+            if attend:
+                x = attend[level](x, condition)
             x = decoder(to_fine(x) + skips.pop())
         output: Tensor = self.head(x)
         return output

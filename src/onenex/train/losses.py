@@ -8,25 +8,16 @@ noise and the same Rician floor, so the restored image is sent through the Ricia
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from onenex.model.noise_level import CAUTION, NoiseMap, blur
+from onenex.model.rician import rice_mean
 from onenex.train.dataset import FOREGROUND, Batch
 
 _SIGMA_FLOOR = 0.002
 _RATIO_FLOOR = 0.01
 _BACKGROUND_WEIGHT = 0.25
-
-
-def rice_mean(amplitude: Tensor, sigma: Tensor) -> Tensor:
-    """Return the expected magnitude of `amplitude` under Rician noise; as `physics.noise.rice_mean`, with gradients."""
-    safe = sigma.clamp_min(1e-5)
-    t = (amplitude / safe).square() / 4
-    mean: Tensor = safe * math.sqrt(math.pi / 2) * ((1 + 2 * t) * torch.special.i0e(t) + 2 * t * torch.special.i1e(t))
-    return mean
 
 
 def restoration_loss(restored_B1HW: Tensor, batch: Batch, sigma_B1HW: Tensor) -> Tensor:
