@@ -18,6 +18,7 @@ from onenex.train.dataset import Batch, Scan, draw_batch, load_scans, spread_of_
 from onenex.train.loop import learning_rate
 from onenex.train.losses import noise_loss, restoration_loss, rice_mean
 from onenex.train.phases import train
+from onenex.text.phrases import SLOTS, UNKNOWNS
 from tests.train.packed import write_packed
 
 PHASE = PhaseConfig(steps=6, patch=32, margin=8, simulated_per_batch=2, real_per_batch=1, warmup_steps=2, validate_every=6, checkpoint_every=3)
@@ -50,6 +51,27 @@ def test_a_batch_is_a_function_of_its_seed(scans: list[Scan]) -> None:
     assert not torch.equal(first.measured_B1HW, other.measured_B1HW)
     assert first.measured_B1HW.shape == (3, 1, 32, 32)
     assert first.is_real_B.tolist() == [False, False, True]
+
+
+def test_a_second_scan_has_the_same_signal_and_new_noise(scans: list[Scan]) -> None:
+    clean = [scan for scan in scans if scan.info.kind == "clean"]
+    ranges = replace(PHASE.ranges, sigma=(0.05, 0.0501), filtered=0, masked=0, averaged=0, coils=0, g_factor=0, correlated=0)
+    config = replace(PHASE, simulated_per_batch=8, real_per_batch=0, second_scan=True, ranges=ranges)
+    batch = draw_batch(clean, config, np.random.default_rng(0))
+    bright = batch.target_B1HW > 0.4
+    first, second = ((image - batch.target_B1HW)[bright] for image in (batch.measured_B1HW, batch.second_B1HW))
+    assert float(second.std() / first.std()) == pytest.approx(1, abs=0.1)
+    assert abs(float(torch.corrcoef(torch.stack([first, second]))[0, 1])) < 0.1
+
+
+def test_prompts_say_what_is_known(scans: list[Scan]) -> None:
+    batch = draw_batch(scans, replace(PHASE, text_dropout=0.0), np.random.default_rng(0))
+    assert all(len(prompt) == len(SLOTS) for prompt in batch.prompts)
+    assert {"Organ: head", "Sequence: T2w", "Plane: axial"} <= set(batch.prompts[0])
+    assert f"Averages: {int(batch.nex_B[-1])}" in batch.prompts[-1]
+    silent = draw_batch(scans, replace(PHASE, text_dropout=1.0), np.random.default_rng(0))
+    assert set(silent.prompts) == {UNKNOWNS}
+    assert torch.equal(silent.measured_B1HW, batch.measured_B1HW)
 
 
 def test_real_pairs_never_share_a_repeat(scans: list[Scan]) -> None:
@@ -151,7 +173,7 @@ def flat_batch(*, real: bool, sigma: float = 0.05) -> Batch:
     ones = torch.ones(4)
     return Batch(
         measured_B1HW=measured, target_B1HW=other if real else torch.from_numpy(clean), sigma_B1HW=torch.full_like(measured, sigma),
-        is_real_B=torch.tensor([real] * 4), nex_B=ones, target_nex_B=ones,
+        is_real_B=torch.tensor([real] * 4), nex_B=ones, target_nex_B=ones, second_B1HW=other, prompts=(UNKNOWNS,) * 4,
     )  # fmt: skip
 
 

@@ -74,7 +74,8 @@ class Degradation(nn.Module):
         """Return a fast scan of `clean`; `white` is unit Gaussian noise that becomes the scanner's (colour, level). Never negative."""
         mean, deviation = self(clean_B1HW, sigma_B1HW, condition)
         coloured = filtered(white_B1HW, self.colour(clean_B1HW, condition))
-        return (mean + deviation * coloured).clamp_min(0)
+        drawn: Tensor = (mean + deviation * coloured).clamp_min(0)
+        return drawn
 
 
 class NoiseColour(nn.Module):
@@ -101,7 +102,8 @@ class NoiseColour(nn.Module):
         middle = KERNEL_SIDE // 2
         impulse = F.pad(torch.ones_like(raw[:, :1, :1]), (middle,) * 4)
         kernel = raw + impulse
-        return kernel / kernel.square().sum(dim=(1, 2), keepdim=True).sqrt().clamp_min(1e-6)
+        unit: Tensor = kernel / kernel.square().sum(dim=(1, 2), keepdim=True).sqrt().clamp_min(1e-6)
+        return unit
 
 
 def filtered(white_B1HW: Tensor, kernels_BKK: Tensor) -> Tensor:
@@ -113,4 +115,5 @@ def filtered(white_B1HW: Tensor, kernels_BKK: Tensor) -> Tensor:
 
 def power_spectrum(kernels_BKK: Tensor, shape: tuple[int, int]) -> Tensor:
     """Return |FFT|² of the kernels on a grid of `shape` (row, column): (B, row, column), mean 1 for unit-norm kernels."""
-    return torch.fft.fft2(kernels_BKK, s=shape).abs().square()
+    power: Tensor = torch.fft.fft2(kernels_BKK, s=shape).abs().square()
+    return power

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from onenex.model.diffusion import RANGE, diffuse, sigma_of
 from onenex.model.degradation import Measurement
+from onenex.model.diffusion import RANGE, diffuse, sigma_of
 
 Degrade = Callable[[Tensor], Measurement]
 """μ → (m_φ(μ), σ_φ(μ)), with gradients to μ."""
@@ -129,11 +129,8 @@ def _fidelity_gradient(mu: Tensor, measured: Tensor, sigma: Tensor, degrade: Deg
     with torch.enable_grad():
         variable = mu.detach().requires_grad_()
         mean, deviation = degrade(variable)
-        if preset.likelihood:
-            misfit = ((measured - mean) / deviation.detach()).square().sum() / 2
-        else:
-            misfit = (measured - mean).square().sum() / 2
-        (gradient,) = torch.autograd.grad(misfit, variable)
+        unit = deviation.detach() if preset.likelihood else 1.0
+        (gradient,) = torch.autograd.grad(((measured - mean) / unit).square().sum() / 2, variable)
     return gradient * sigma.square() if preset.likelihood else gradient
 
 

@@ -45,7 +45,7 @@ class CrossAttention(nn.Module):
         self.token_norm = nn.LayerNorm(TOKEN_WIDTH)
         self.out = nn.Linear(channels, channels)
         nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.out.bias)
 
     def forward(self, x_BCHW: Tensor, condition: Condition) -> Tensor:
         """Return the features with what the tokens say added, same shape."""

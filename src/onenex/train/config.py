@@ -26,6 +26,10 @@ class PhaseConfig:
     margin: int = 16
     """Extra border on which a scan is simulated and which is then cut off."""
     ranges: ScanRanges = field(default_factory=ScanRanges)
+    text_dropout: float = 0.15
+    """Probability that a phrase of the prompt becomes "unknown", and that all do."""
+    second_scan: bool = False
+    """Whether simulated patches are scanned a second time, with new noise."""
     validate_every: int = 1_000
     checkpoint_every: int = 500
 

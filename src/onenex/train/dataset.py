@@ -7,8 +7,10 @@ A batch is a pure function of (data, config, seed, step): a resumed run sees wha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +22,8 @@ from onenex.errors import DataError
 from onenex.physics import degrade, estimate
 from onenex.physics.scale import series_scale
 from onenex.scans import ScanInfo, load_images, read_manifest
+from onenex.series import Acquisition
+from onenex.text.prompt import drop, phrases_of
 from onenex.train.config import PhaseConfig, TrainConfig
 
 Array = NDArray[np.float32]
@@ -52,6 +56,10 @@ class Batch:
     """Averages in `measured`, real patches only (1 otherwise)."""
     target_nex_B: Tensor
     """Averages in `target`, real patches only."""
+    second_B1HW: Tensor
+    """Another scan of the same patch with noise of its own: drawn alike (simulated), or `target` (real)."""
+    prompts: tuple[tuple[str, ...], ...]
+    """Text of each patch after dropout, one phrase a slot (`onenex.text.phrases.SLOTS`)."""
 
 
 def load_scans(folder: Path, config: TrainConfig, *, holdout: bool) -> list[Scan]:
@@ -88,18 +96,28 @@ def draw_batch(scans: list[Scan], config: PhaseConfig, generator: np.random.Gene
         n_real, n_simulated = n_real + n_simulated, 0
     patches = [_simulated(_pick(clean, config, generator), config, generator) for _ in range(n_simulated)]
     patches += [_real(_pick(real, config, generator), config, generator) for _ in range(n_real)]
-    measured, target, sigma, nex, target_nex = zip(*patches, strict=True)
     return Batch(
-        measured_B1HW=_stack(measured),
-        target_B1HW=_stack(target),
-        sigma_B1HW=_stack(sigma),
+        measured_B1HW=_stack([patch.measured for patch in patches]),
+        target_B1HW=_stack([patch.target for patch in patches]),
+        sigma_B1HW=_stack([patch.sigma for patch in patches]),
         is_real_B=torch.tensor([False] * n_simulated + [True] * n_real),
-        nex_B=torch.tensor(nex, dtype=torch.float32),
-        target_nex_B=torch.tensor(target_nex, dtype=torch.float32),
+        nex_B=torch.tensor([patch.nex for patch in patches], dtype=torch.float32),
+        target_nex_B=torch.tensor([patch.target_nex for patch in patches], dtype=torch.float32),
+        second_B1HW=_stack([patch.second for patch in patches]),
+        prompts=tuple(drop(phrases_of(patch.acquisition), config.text_dropout, generator) for patch in patches),
     )
 
 
-_Patch = tuple[Array, Array, Array, int, int]
+class _Patch(NamedTuple):
+    """One member of a batch; images (row, column)."""
+
+    measured: Array
+    target: Array
+    sigma: Array
+    second: Array
+    acquisition: Acquisition
+    nex: int = 1
+    target_nex: int = 1
 
 
 def _pick(scans: list[Scan], config: PhaseConfig, generator: np.random.Generator) -> Scan:
@@ -123,10 +141,13 @@ def _simulated(scan: Scan, config: PhaseConfig, generator: np.random.Generator) 
     low, high = config.ranges.sigma
     floor = min(estimate.noise_floor(clean, FOREGROUND), high / 3)
     ranges = replace(config.ranges, sigma=(max(low, floor), high))
-    pair = degrade.acquire(clean, degrade.draw_scan(clean.shape, ranges, generator), generator)
-    inner = slice(config.margin, config.margin + config.patch)
-    sigma = np.sqrt(pair.sigma[inner, inner] ** 2 + np.float32(floor**2))
-    return pair.measured[inner, inner], pair.reference[inner, inner], sigma, 1, 1
+    drawn = degrade.draw_scan(clean.shape, ranges, generator)
+    pair = degrade.acquire(clean, drawn, generator)
+    again = degrade.acquire(clean, drawn, generator) if config.second_scan else pair
+    inner = np.s_[config.margin : config.margin + config.patch, config.margin : config.margin + config.patch]
+    sigma = np.sqrt(pair.sigma[inner] ** 2 + np.float32(floor**2))
+    told = replace(scan.info.acquisition, nex=None, acceleration=None)
+    return _Patch(pair.measured[inner], pair.reference[inner], sigma, again.measured[inner], told)
 
 
 def _real(scan: Scan, config: PhaseConfig, generator: np.random.Generator) -> _Patch:
@@ -137,7 +158,8 @@ def _real(scan: Scan, config: PhaseConfig, generator: np.random.Generator) -> _P
     sigma = spread_of_repeats(repeats) / np.sqrt(np.float32(nex))
     triple = np.stack([repeats[order[:nex]].mean(0), repeats[order[nex:]].mean(0), sigma])
     measured, target, sigma = _place(triple, config.patch, generator) * _gain(triple[0], generator)
-    return measured, target, sigma, nex, len(repeats) - nex
+    told = replace(scan.info.acquisition, nex=nex, acceleration=len(repeats) / nex)
+    return _Patch(measured, target, sigma, target, told, nex, len(repeats) - nex)
 
 
 def spread_of_repeats(repeats: Array) -> Array:
@@ -181,5 +203,5 @@ def _place(images: Array, side: int, generator: np.random.Generator) -> Array:
     return np.ascontiguousarray(np.rot90(best, int(generator.integers(4)), axes=(1, 2)))
 
 
-def _stack(images: tuple[Array, ...]) -> Tensor:
+def _stack(images: Sequence[Array]) -> Tensor:
     return torch.from_numpy(np.stack(images).astype(np.float32))[:, None]

@@ -57,7 +57,8 @@ def train_phase(phase: Phase, scans: list[Scan], folder: Path, *, resume: bool =
     folder.mkdir(parents=True, exist_ok=True)
     config, network = phase.config, phase.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average: nn.Module = deepcopy(network).eval()
-    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=0.0, fused=True)
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trainable, lr=config.learning_rate, weight_decay=0.0, fused=True)
     step, state = 0, checkpoint.load(folder) if resume else None
     if state is not None:
         network.load_state_dict(state["network"])
@@ -101,7 +102,8 @@ def _step(phase: Phase, average: nn.Module, optimizer: torch.optim.Optimizer, ba
     decay = min(phase.config.ema_decay, (1 + step) / (10 + step))
     with torch.no_grad():
         for averaged, current in zip(average.parameters(), phase.network.parameters(), strict=True):
-            averaged.lerp_(current, 1 - decay)
+            if current.requires_grad:
+                averaged.lerp_(current, 1 - decay)
     return loss.item()
 
 
