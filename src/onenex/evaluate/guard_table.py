@@ -1,0 +1,206 @@
+"""`onenex benchmark guard`: how many honest slices the guard touches, and how much planted damage it catches."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from onenex import model as models
+from onenex.errors import DataError
+from onenex.evaluate import faults, metrics
+from onenex.evaluate.guard_report import HONEST, GuardRow, findings, write_curves, write_rows
+from onenex.evaluate.table import console, finding_line
+from onenex.model import guard as guards
+from onenex.model.engine import Model
+from onenex.physics import degrade, estimate
+from onenex.physics.scale import series_scale
+from onenex.scans import ScanInfo, load_images, read_manifest
+from onenex.series import FloatImages
+
+HOLDOUT_EVERY = 8
+"""Split `train`: only slices that training holds out, every 8th (`train.config`)."""
+MAX_SLICES = 3
+"""Slices of each file, spread evenly over those allowed; of files of repeats `MAX_REPEATED`."""
+MAX_REPEATED = 12
+SIMULATIONS = 2
+"""Simulated scans of each slice of a clean file, besides the slice as it is."""
+SIGMAS = (0.01, 0.12)
+"""Their noise, units of the series scale, drawn log-uniformly."""
+PER_SLICE = {faults.ERASED: 2, faults.ADDED: 2, faults.SHIFTED: 1, faults.SMOOTHED: 1, faults.SWAPPED: 1}
+"""Faults planted in each slice, one at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slice:
+    """One measured slice and its neighbour, units of the series scale."""
+
+    file: str
+    index: int
+    condition: str
+    measured: FloatImages
+    """(row, column)."""
+    neighbour: FloatImages
+    """(row, column), measured alike."""
+    noise: FloatImages | None = None
+    """(row, column) a sample of the standardised noise, where one is known."""
+
+
+def run(
+    data: Path,
+    output: Path | None = None,
+    quick: bool = False,
+    *,
+    split: str = "test",
+    device: str = "auto",
+    weights: Path | None = None,
+    threads: int | None = None,
+) -> Path | None:
+    """Print the rates and write every row and the curves.
+
+    Parameters
+    ----------
+    data
+        Folder with `manifest.csv` and the files of `split`.
+    output
+        Folder for `guard.csv` and `guard.png`; made when missing.
+    quick
+        The first two files only: a try-out, not a result.
+    split
+        `test`, or `train` for the slices that training holds out.
+    device, weights
+        As in `onenex.load`.
+    threads
+        CPU threads, all cores when None.
+
+    Returns
+    -------
+    Path | None
+        `guard.csv`, or None without `output`.
+
+    Raises
+    ------
+    DataError
+        No usable data.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    model = models.load(device, weights)
+    infos = files(data, split)[: 2 if quick else None]
+    screen = console()
+    rows: list[GuardRow] = []
+    for info in infos:
+        found = [row for one in slices_of(info) for row in rows_of(one, model)]
+        rows += found
+        honest, damaged = ([row for row in found if (row.fault == HONEST) == wanted] for wanted in (True, False))
+        caught = sum(row.caught for row in damaged)
+        screen.print(f"{info.id:34s} honest touched {sum(row.touched for row in honest)} of {len(honest)}, faults caught {caught} of {len(damaged)}")
+    for finding in findings(rows):
+        screen.print(finding_line(finding))
+    if output is None:
+        return None
+    output.mkdir(parents=True, exist_ok=True)
+    write_curves(rows, output / "guard.png")
+    return write_rows(rows, output / "guard.csv")
+
+
+def files(data: Path, split: str) -> list[ScanInfo]:
+    """Return the files of one split that have a slice to judge and one beside it.
+
+    Raises
+    ------
+    DataError
+        There is none.
+    """
+    least = HOLDOUT_EVERY if split == "train" else 2
+    found = [info for info in read_manifest(data) if info.split == split and info.n_slices >= least]
+    if not found:
+        raise DataError(f"{data}: the manifest lists no file of split '{split}' with at least {least} slices")
+    return found
+
+
+def slices_of(info: ScanInfo) -> Iterator[Slice]:
+    """Yield the slices of one file: as they are and simulated, or single real repeats. What is drawn depends on file and slice only."""
+    images = load_images(info)
+    images = images / np.float32(series_scale([images.mean(axis=1) if info.kind == "repeats" else images]))
+    allowed = np.arange(len(images))[HOLDOUT_EVERY - 1 :: HOLDOUT_EVERY] if info.split == "train" else np.arange(len(images))
+    n_slices = min(len(allowed), MAX_REPEATED if info.kind == "repeats" else MAX_SLICES)
+    for index in allowed[np.linspace(0, len(allowed) - 1, n_slices + 2)[1:-1].round().astype(int)] if len(allowed) > n_slices else allowed:
+        beside = int(index) - 1 if index else 1
+        if info.kind == "repeats":
+            (first, second), other = images[index, :2], images[beside, 0]
+            noise = (first - second) / np.maximum(estimate.local_sigma(first - second, 17), 1e-6)
+            yield Slice(file=info.id, index=int(index), condition="real repeat", measured=first, neighbour=other, noise=noise)
+            continue
+        yield Slice(file=info.id, index=int(index), condition="as it is", measured=images[index], neighbour=images[beside])
+        for number in range(SIMULATIONS):
+            yield _simulated(info, images, (int(index), beside), number)
+
+
+def _simulated(info: ScanInfo, images: FloatImages, places: tuple[int, int], number: int) -> Slice:
+    """Scan a slice and the one beside it (`places`) once more, with noise."""
+    index, beside = places
+    generator = np.random.default_rng([zlib.crc32(info.id.encode()), index, number])
+    low = max(SIGMAS[0], min(estimate.noise_floor(images[index], 0.1), SIGMAS[1] / 2))
+    scan = degrade.draw_scan((info.rows, info.columns), degrade.ScanRanges(sigma=(low, SIGMAS[1])), generator)
+    pair, other = (degrade.acquire(images[place], scan, generator) for place in (index, beside))
+    mean, spread = guards.rician_model(pair.sigma)(pair.reference)
+    noise = (pair.measured - mean) / np.maximum(spread, 1e-6)
+    return Slice(file=info.id, index=index, condition=f"simulated {number + 1}", measured=pair.measured, neighbour=other.measured, noise=noise)
+
+
+def rows_of(one: Slice, model: Model) -> Iterator[GuardRow]:
+    """Yield the guard's word on the honest result of one slice, then on each fault planted in it."""
+    denoised = model.denoise(np.stack([one.measured, one.neighbour]), scale=1.0)
+    scene = faults.Scene(
+        measured=one.measured,
+        restored=denoised.images[0],
+        sigma=denoised.noise_sigma[0],
+        foreground=metrics.foreground(denoised.images[:1])[0] & (one.measured > 0),
+        degrade=guards.rician_model(denoised.noise_sigma[0]),
+        neighbour=denoised.images[1],
+    )
+    honest = guards.guard(one.measured, scene.restored, scene.degrade).verdict
+    yield _row(one, honest, faults.Fault(kind=HONEST))
+    noise = None if one.noise is None else np.where(scene.foreground, one.noise, np.float32(0))
+    generator = np.random.default_rng([zlib.crc32(one.file.encode()), one.index, zlib.crc32(one.condition.encode())])
+    for kind, number in PER_SLICE.items():
+        for _ in range(number):
+            fault = faults.draw(kind, scene, generator)
+            if fault is not None:
+                yield _damaged_row(one, scene, fault, noise)
+
+
+def _damaged_row(one: Slice, scene: faults.Scene, fault: faults.Fault, noise: FloatImages | None) -> GuardRow:
+    planted = faults.plant(fault, scene)
+    guarded = guards.guard(planted.measured, planted.restored, scene.degrade)
+    damage = (planted.restored - planted.honest).astype(np.float64)
+    return _row(
+        one,
+        guarded.verdict,
+        fault,
+        snr=faults.ideal_snr(planted.signal, noise),
+        caught=bool((guarded.verdict.flagged & planted.where).any()),
+        left=float(np.sum((guarded.image - planted.honest) * damage) / max(float(np.sum(damage**2)), 1e-12)),
+    )
+
+
+def _row(one: Slice, verdict: guards.Verdict, fault: faults.Fault, *, snr: float = 0.0, caught: bool = False, left: float = 0.0) -> GuardRow:
+    return GuardRow(
+        file=one.file,
+        index=one.index,
+        condition=one.condition,
+        fault=fault.kind,
+        radius=fault.radius,
+        contrast=fault.contrast,
+        snr=snr,
+        touched=not verdict.passed,
+        caught=caught,
+        kept=verdict.kept,
+        left=left,
+        reasons="; ".join(verdict.reasons),
+    )
