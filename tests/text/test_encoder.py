@@ -104,6 +104,16 @@ def test_a_table_to_be_stored_has_no_gradients(encoder: PhraseEncoder) -> None:
     assert not any(value.requires_grad for value in encoder.table(UNKNOWNS).tokens.values())
 
 
+def test_a_table_to_be_stored_is_encoded_on_the_cpu(encoder: PhraseEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU's matrix products may be coarse; the meta device stands for it here."""
+    branch = random_branch(encoder.lora_state())
+    encoder.load_lora(branch)
+    elsewhere = PhraseEncoder().to("meta")
+    monkeypatch.setattr(elsewhere, "lora_state", lambda: branch)
+    stored = elsewhere.table(UNKNOWNS)
+    assert largest_difference(list(stored.tokens.values()), encode(encoder, *UNKNOWNS)) < 1e-5
+
+
 def test_the_encoder_is_deterministic_and_never_drops(encoder: PhraseEncoder) -> None:
     encoder.load_lora(random_branch(encoder.lora_state()))
     first = encode(encoder, *UNKNOWNS)

@@ -83,11 +83,12 @@ class PhraseEncoder(nn.Module):
         """
         if not phrases:
             return []
+        words = self._tokenizer(list(phrases), padding=True, padding_side="right", truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+        lengths = words["attention_mask"].sum(dim=1).tolist()
         device = self.bert.device
-        words = self._tokenizer(list(phrases), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt").to(device)
         with torch.autocast(device.type, enabled=False):
-            states_BTD = self.bert(**words).last_hidden_state
-        return [states_TD[real_T] for states_TD, real_T in zip(states_BTD, words["attention_mask"].bool(), strict=True)]
+            states_BTD = self.bert(**words.to(device)).last_hidden_state
+        return [states_TD[:length] for states_TD, length in zip(states_BTD, lengths, strict=True)]
 
     def table(self, phrases: Sequence[str] = TABLE, *, gradients: bool = False) -> PhraseTable:
         """Return a table of phrases, each encoded once.

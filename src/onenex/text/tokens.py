@@ -110,7 +110,7 @@ class PhraseTable:
         try:
             described = json.loads(metadata)
             phrases, lengths, packed = described["phrases"], described["lengths"], tensors["tokens"]
-            parts = packed.split(lengths)
+            parts = torch.split(packed, lengths)
             table = dict(zip(phrases, parts, strict=True))
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise WeightsMismatch(f"the phrase table cannot be read ({error}): the weights file is damaged or of another version") from error
