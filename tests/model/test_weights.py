@@ -8,13 +8,13 @@ from safetensors.torch import save_file
 
 from onenex.errors import WeightsMismatch
 from onenex.model.noise_level import NoiseLevel
-from onenex.model.weights import file_hash, load_weights, save
+from onenex.model.weights import Networks, file_hash, load_weights, save
 from tests.model.weights import random_restoration
 
 
 def test_round_trip(tmp_path: Path) -> None:
     path, restoration = tmp_path / "w.safetensors", random_restoration()
-    save(path, NoiseLevel(), restoration, card={"recipe": "test"})
+    save(path, Networks(noise_level=NoiseLevel(), restoration=restoration), card={"recipe": "test"})
     loaded = load_weights(path)
     for name, value in restoration.state_dict().items():
         torch.testing.assert_close(loaded.restoration.state_dict()[name], value)
@@ -39,7 +39,7 @@ def test_missing_and_foreign_files_are_refused(tmp_path: Path) -> None:
 def test_tensors_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     path, restoration = tmp_path / "w.safetensors", random_restoration()
     restoration.widths = (16, 16, 64)
-    save(path, NoiseLevel(), restoration, card={})
+    save(path, Networks(noise_level=NoiseLevel(), restoration=restoration), card={})
     with pytest.raises(WeightsMismatch, match="do not fit"):
         load_weights(path)
 

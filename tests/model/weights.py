@@ -7,7 +7,7 @@ import torch
 from onenex.model.engine import Model
 from onenex.model.noise_level import NoiseLevel
 from onenex.model.restoration import Restoration
-from onenex.model.weights import load_weights, save
+from onenex.model.weights import Networks, load_weights, save
 
 
 def random_restoration(seed: int = 0) -> Restoration:
@@ -21,5 +21,5 @@ def random_restoration(seed: int = 0) -> Restoration:
 def random_model(folder: Path, seed: int = 0) -> Model:
     restoration = random_restoration(seed)
     path = folder / "random.safetensors"
-    save(path, NoiseLevel().eval(), restoration, card={"recipe": "none"})
+    save(path, Networks(noise_level=NoiseLevel().eval(), restoration=restoration), card={"recipe": "none"})
     return Model(load_weights(path), torch.device("cpu"))

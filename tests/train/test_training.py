@@ -12,13 +12,13 @@ from onenex.errors import DataError, WeightsMismatch
 from onenex.model.noise_level import NoiseMap
 from onenex.model.weights import load_weights
 from onenex.physics import noise
+from onenex.text.phrases import SLOTS, UNKNOWNS
 from onenex.train import checkpoint, run
 from onenex.train.config import PhaseConfig, TrainConfig
 from onenex.train.dataset import Batch, Scan, draw_batch, load_scans, spread_of_repeats
 from onenex.train.loop import learning_rate
 from onenex.train.losses import noise_loss, restoration_loss, rice_mean
 from onenex.train.phases import train
-from onenex.text.phrases import SLOTS, UNKNOWNS
 from tests.train.packed import write_packed
 
 PHASE = PhaseConfig(steps=6, patch=32, margin=8, simulated_per_batch=2, real_per_batch=1, warmup_steps=2, validate_every=6, checkpoint_every=3)

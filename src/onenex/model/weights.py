@@ -4,28 +4,45 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from onenex.errors import WeightsMismatch
+from onenex.model.degradation import Degradation
 from onenex.model.noise_level import NoiseLevel
+from onenex.model.prior import Prior
 from onenex.model.restoration import Restoration
+from onenex.text.tokens import PhraseTable
 
 FORMAT = "onenex-1"
 BUNDLED = "onenex.safetensors"
+_SIZED: dict[str, Callable[[tuple[int, ...], int], nn.Module]] = {"restoration": Restoration, "degradation": Degradation, "prior": Prior}
+"""Networks whose size the file states."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weights:
-    """A loaded weights file."""
+class Networks:
+    """All that a weights file holds, without its card."""
 
     noise_level: NoiseLevel
     restoration: Restoration
+    degradation: Degradation | None = None
+    """None in files that were trained for mode `fast` only, like the next two."""
+    prior: Prior | None = None
+    phrases: PhraseTable | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights(Networks):
+    """A loaded weights file."""
+
     card: dict[str, str]
     """The model card: recipe, training data and licences, figures."""
     hash: str
@@ -37,13 +54,23 @@ def bundled_path() -> Path:
     return Path(str(resources.files("onenex") / "weights" / BUNDLED))
 
 
-def save(path: Path, noise_level: NoiseLevel, restoration: Restoration, card: dict[str, str]) -> None:
-    """Write both networks and the model card to `path` (replaced when it exists)."""
-    tensors = {f"noise_level.{name}": value.contiguous() for name, value in noise_level.state_dict().items()}
-    tensors |= {f"restoration.{name}": value.contiguous() for name, value in restoration.state_dict().items()}
-    shape = json.dumps({"widths": restoration.widths, "depth": restoration.depth})
+def save(path: Path, networks: Networks, card: dict[str, str]) -> None:
+    """Write all networks and the model card to `path` (replaced when it exists)."""
+    tensors: dict[str, Tensor] = {}
+    described = {"format": FORMAT}
+    for name in _SIZED:
+        network = getattr(networks, name)
+        if network is not None:
+            described[name] = json.dumps({"widths": network.widths, "depth": network.depth})
+    for name in ("noise_level", *_SIZED):
+        network = getattr(networks, name)
+        if network is not None:
+            tensors |= {f"{name}.{key}": value.contiguous() for key, value in network.state_dict().items()}
+    if networks.phrases is not None:
+        words, described["phrases"] = networks.phrases.to_tensors()
+        tensors |= {f"phrases.{key}": value for key, value in words.items()}
     partial = path.with_name(path.name + ".partial")
-    save_file(tensors, str(partial), metadata={"format": FORMAT, "restoration": shape, **card})
+    save_file(tensors, str(partial), metadata={**card, **described})
     partial.chmod(0o644)  # safetensors makes it private
     partial.replace(path)
 
@@ -65,14 +92,25 @@ def load_weights(path: Path | None = None) -> Weights:
         raise WeightsMismatch(f"{path}: cannot be read as a safetensors file ({error}): give a weights file written by onenex train") from error
     if card.get("format") != FORMAT:
         raise WeightsMismatch(f"{path}: format '{card.get('format')}' instead of '{FORMAT}': it is not a OneNEX weights file of this version")
-    shape = json.loads(card["restoration"])
-    noise_level, restoration = NoiseLevel(), Restoration(tuple(shape["widths"]), shape["depth"])
+    noise_level = NoiseLevel().eval()
+    parts: dict[str, Any] = {"noise_level": noise_level}
     try:
-        for prefix, network in (("noise_level.", noise_level), ("restoration.", restoration)):
-            _fill(network, {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)})
-    except RuntimeError as error:
+        _fill(noise_level, _under("noise_level", tensors))
+        for name, kind in _SIZED.items():
+            if name in card:
+                shape = json.loads(card[name])
+                parts[name] = kind(tuple(shape["widths"]), shape["depth"]).eval()
+                _fill(parts[name], _under(name, tensors))
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
         raise WeightsMismatch(f"{path}: the tensors do not fit the networks: {error}") from error
-    return Weights(noise_level=noise_level.eval(), restoration=restoration.eval(), card=card, hash=file_hash(path))
+    if "phrases" in card:
+        parts["phrases"] = PhraseTable.from_tensors(_under("phrases", tensors), card["phrases"])
+    return Weights(card=card, hash=file_hash(path), **parts)
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of one network, without its name."""
+    return {name.removeprefix(f"{prefix}."): value for name, value in tensors.items() if name.startswith(f"{prefix}.")}
 
 
 def _fill(network: nn.Module, tensors: dict[str, Tensor]) -> None:

@@ -57,6 +57,8 @@ def run(
             noise=replace(config.noise, steps=steps),
             restoration=replace(config.restoration, steps=steps),
             adaptation=replace(config.adaptation, steps=steps),
+            unified=config.unified
+            and replace(config.unified, cascade=replace(config.unified.cascade, steps=steps), prior=replace(config.unified.prior, steps=steps)),
         )
     if threads is not None:
         torch.set_num_threads(threads)

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -22,9 +20,6 @@ STAGE_WEIGHTS = (0.3, 0.3, 0.2, 0.2)
 STRUCTURE_SHARE = (0.1, 0.3)
 """Share of MS-SSIM in the score of a restoration, at the first and at the last step; the rest is squared error."""
 _SIGMA_FLOOR, _SPECTRUM_FLOOR = 0.002, 0.02
-
-Tell = Callable[[Sequence[Sequence[str]]], Condition]
-"""Prompts → tokens."""
 
 
 class Cascade(nn.Module):
@@ -129,17 +124,3 @@ def colour_loss(kernels_BKK: Tensor, batch: Batch) -> Tensor:
     spectrum = power_spectrum(kernels_BKK, (n_rows, n_columns)) + _SPECTRUM_FLOOR
     whittle: Tensor = (torch.log(spectrum) + periodogram / spectrum).mean()
     return whittle
-
-
-def tell_with(encoder: nn.Module) -> Tell:
-    """Return a function that encodes prompts with gradients to the encoder's text branch; each phrase once per batch."""
-
-    def tell(prompts: Sequence[Sequence[str]]) -> Condition:
-        phrases = sorted({phrase for prompt in prompts for phrase in prompt})
-        states = dict(zip(phrases, encoder(phrases), strict=True))
-        rows = [torch.cat([states[phrase] for phrase in prompt]) for prompt in prompts]
-        padded = nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        lengths = torch.tensor([len(row) for row in rows])
-        return Condition(padded, torch.arange(padded.shape[1])[None] < lengths[:, None])
-
-    return tell

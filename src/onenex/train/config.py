@@ -35,17 +35,32 @@ class PhaseConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UnifiedConfig:
+    """The second half of a run: the cascade, then the prior."""
+
+    cascade: PhaseConfig
+    """Restoration, degradation and text branch together."""
+    prior: PhaseConfig
+    """The diffusion prior, after the cascade."""
+    degradation_widths: tuple[int, ...] = (32, 64, 96)
+    degradation_depth: int = 1
+    lora_rank: int = 8
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """One run: noise map and restoration, each trained by itself, then the restoration adapted to the noise map."""
+    """One run: noise map and restoration, each trained by itself, the restoration adapted to the noise map, then the unified model."""
 
     name: str
     noise: PhaseConfig
     restoration: PhaseConfig
     adaptation: PhaseConfig
     """The restoration once more, now told σ by the trained noise map instead of by the truth."""
+    unified: UnifiedConfig | None = None
+    """What follows the adaptation: text, degradation and prior; None = only what mode `fast` without text needs."""
     seed: int = 0
     widths: tuple[int, ...] = (48, 96, 128)
-    """Channels per level of the restoration network."""
+    """Channels per level of the restoration network and of the prior."""
     depth: int = 2
     """Residual blocks per level and side."""
     sigma_jitter: float = 0.12

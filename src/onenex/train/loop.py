@@ -23,7 +23,7 @@ from onenex.train.journal import Journal
 
 log = logging.getLogger(__name__)
 
-LossFunction = Callable[[nn.Module, Batch, torch.Generator], Tensor]
+LossFunction = Callable[[nn.Module, Batch, torch.Generator, float], Tensor]
 Validation = Callable[[nn.Module], dict[str, float]]
 
 
@@ -34,7 +34,7 @@ class Phase:
     network: nn.Module
     config: PhaseConfig
     loss: LossFunction
-    """(network, batch, generator) → scalar; draws only from the generator."""
+    """(network, batch, generator, share of the training done) → scalar; draws only from the generator."""
     validation: Validation
     seed: int
 
@@ -94,7 +94,7 @@ def _step(phase: Phase, average: nn.Module, optimizer: torch.optim.Optimizer, ba
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(phase.config, step)
     generator = torch.Generator().manual_seed(phase.seed * 1_000_003 + step)
-    loss = phase.loss(phase.network, batch, generator)
+    loss = phase.loss(phase.network, batch, generator, step / phase.config.steps)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(phase.network.parameters(), phase.config.gradient_clip)

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,18 +17,19 @@ from torch import Tensor, nn
 from onenex.errors import WeightsMismatch
 from onenex.model.noise_level import NoiseLevel
 from onenex.model.restoration import Restoration
-from onenex.model.weights import Weights, save
+from onenex.model.weights import Networks, Weights, save
 from onenex.train.config import TrainConfig
 from onenex.train.dataset import Batch, Scan, load_scans
 from onenex.train.loop import Phase, train_phase
 from onenex.train.losses import noise_loss, restoration_loss
+from onenex.train.unified import train_unified
 from onenex.train.validate import validate_noise, validate_restoration
 
 
 def train(config: TrainConfig, data: Path, folder: Path, *, resume: bool = True, start: Weights | None = None) -> Path:
-    """Run the three phases on `data` and return the weights file, `folder/weights.safetensors`.
+    """Run all phases of a recipe on `data` and return the weights file, `folder/weights.safetensors`.
 
-    Both networks begin at `start` instead of at random when it is given; it must have the recipe's size.
+    The networks begin at `start` instead of at random when it is given; it must have the recipe's size.
 
     Raises
     ------
@@ -38,12 +40,19 @@ def train(config: TrainConfig, data: Path, folder: Path, *, resume: bool = True,
     """
     noise_level, restoration = networks(config, start)
     scans, held_out = (load_scans(data, config, holdout=holdout) for holdout in (False, True))
-    trained_noise_level = train_phase(noise_phase(config, held_out, noise_level), scans, folder / "noise", resume=resume)
-    trained = train_phase(restoration_phase(config, held_out, restoration), scans, folder / "restoration", resume=resume)
-    adaptation = adaptation_phase(config, held_out, trained_noise_level, trained)
-    adapted = train_phase(adaptation, scans, folder / "adaptation", resume=resume)
+
+    def trained(phase: Phase, name: str) -> Any:
+        return train_phase(phase, scans, folder / name, resume=resume)
+
+    noise_level = trained(noise_phase(config, held_out, noise_level), "noise")
+    restoration = trained(restoration_phase(config, held_out, restoration), "restoration")
+    restoration = trained(adaptation_phase(config, held_out, noise_level, restoration), "adaptation")
+    result = Networks(noise_level=noise_level, restoration=restoration)
+    if config.unified is not None:
+        begun = result if start is None else replace(result, degradation=start.degradation, prior=start.prior, phrases=start.phrases)
+        result = train_unified(config.unified, held_out, begun, trained, seed=config.seed + 3)
     path = folder / "weights.safetensors"
-    save(path, trained_noise_level, adapted, card=model_card(config, scans))  # type: ignore[arg-type]
+    save(path, result, card=model_card(config, scans))
     return path
 
 
@@ -73,7 +82,10 @@ def noise_phase(config: TrainConfig, held_out: list[Scan], network: NoiseLevel) 
 
 def restoration_phase(config: TrainConfig, held_out: list[Scan], network: Restoration) -> Phase:
     """Return the training of the restoration, which is told σ, a little off."""
-    validation = partial(validate_restoration, scans=held_out, config=config.restoration)
+
+    def validation(network: nn.Module) -> dict[str, float]:
+        return validate_restoration(lambda batch: network(batch.measured_B1HW, batch.sigma_B1HW), held_out, config.restoration)
+
     loss = partial(_restoration_loss, jitter=config.sigma_jitter)
     return Phase(network=network.train(), config=config.restoration, loss=loss, validation=validation, seed=config.seed + 1)
 
@@ -81,7 +93,10 @@ def restoration_phase(config: TrainConfig, held_out: list[Scan], network: Restor
 def adaptation_phase(config: TrainConfig, held_out: list[Scan], noise_level: nn.Module, restoration: nn.Module) -> Phase:
     """Return the training of a trained restoration with the cautious map of a trained, now fixed, noise map."""
     told = partial(_cautious_sigma, noise_level=noise_level.eval().requires_grad_(False))
-    validation = partial(validate_restoration, scans=held_out, config=config.adaptation, told=told)
+
+    def validation(network: nn.Module) -> dict[str, float]:
+        return validate_restoration(lambda batch: network(batch.measured_B1HW, told(batch)), held_out, config.adaptation)
+
     loss = partial(_adaptation_loss, told=told)
     return Phase(network=restoration.requires_grad_(), config=config.adaptation, loss=loss, validation=validation, seed=config.seed + 2)
 
@@ -92,20 +107,21 @@ def model_card(config: TrainConfig, scans: list[Scan]) -> dict[str, str]:
     return {"recipe": config.name, "config": json.dumps(asdict(config)), "training_data": "; ".join(sources)}
 
 
-def _noise_loss(network: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
-    del generator  # nothing is drawn
+def _noise_loss(network: nn.Module, batch: Batch, generator: torch.Generator, progress: float) -> Tensor:
+    del generator, progress  # nothing is drawn, every step is alike
     return noise_loss(network(batch.measured_B1HW.contiguous(memory_format=torch.channels_last)), batch)
 
 
-def _restoration_loss(network: nn.Module, batch: Batch, generator: torch.Generator, *, jitter: float) -> Tensor:
+def _restoration_loss(network: nn.Module, batch: Batch, generator: torch.Generator, progress: float, *, jitter: float) -> Tensor:
+    del progress  # every step is alike
     factor = torch.exp(jitter * torch.randn(len(batch.sigma_B1HW), generator=generator))
     sigma = batch.sigma_B1HW * factor[:, None, None, None]
     restored = network(batch.measured_B1HW.contiguous(memory_format=torch.channels_last), sigma)
     return restoration_loss(restored, batch, batch.sigma_B1HW)
 
 
-def _adaptation_loss(network: nn.Module, batch: Batch, generator: torch.Generator, *, told: Callable[[Batch], Tensor]) -> Tensor:
-    del generator  # nothing is drawn
+def _adaptation_loss(network: nn.Module, batch: Batch, generator: torch.Generator, progress: float, *, told: Callable[[Batch], Tensor]) -> Tensor:
+    del generator, progress  # nothing is drawn, every step is alike
     restored = network(batch.measured_B1HW.contiguous(memory_format=torch.channels_last), told(batch))
     return restoration_loss(restored, batch, batch.sigma_B1HW)
 

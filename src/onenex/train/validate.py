@@ -11,17 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from onenex.model.degradation import Measurement
 from onenex.train.config import PhaseConfig
 from onenex.train.dataset import FOREGROUND, Batch, Scan, draw_batch
 
 _N_BATCHES = 6
 _PER_BATCH = 8
 _LEVELS = (0.005, 0.02, 0.08)
-
-
-def true_sigma(batch: Batch) -> Tensor:
-    """Return the σ map that comes with a batch."""
-    return batch.sigma_B1HW
 
 
 @torch.inference_mode()
@@ -42,10 +38,8 @@ def validate_noise(network: nn.Module, scans: list[Scan], config: PhaseConfig) -
 
 
 @torch.inference_mode()
-def validate_restoration(
-    network: nn.Module, scans: list[Scan], config: PhaseConfig, told: Callable[[Batch], Tensor] = true_sigma
-) -> dict[str, float]:
-    """Return PSNR gains over the input in the foreground, dB, per simulated level and file of repeats; σ is what `told` says.
+def validate_restoration(restore: Callable[[Batch], Tensor], scans: list[Scan], config: PhaseConfig) -> dict[str, float]:
+    """Return PSNR gains over the input in the foreground, dB, per simulated level and file of repeats.
 
     On repeats by the unbiased score: E(f(y1) − y2)² and E(y1 − y2)² share the noise of y2, half of the latter.
     """
@@ -53,13 +47,34 @@ def validate_restoration(
     for name, batches in _panels(scans, config).items():
         before = after = 0.0
         for batch in batches:
-            restored = network(batch.measured_B1HW, told(batch))
+            restored = restore(batch)
             seen = (batch.measured_B1HW + batch.target_B1HW) / 2 if bool(batch.is_real_B.all()) else batch.target_B1HW
             inside = seen > FOREGROUND
             error, change = ((image - batch.target_B1HW)[inside].square().sum().item() for image in (batch.measured_B1HW, restored))
             shared = error / 2 if bool(batch.is_real_B.all()) else 0.0
             before, after = before + error - shared, after + change - shared
         figures[f"gain_db_{name}"] = float(10 * np.log10(before / max(after, 1e-12)))
+    return figures
+
+
+@torch.inference_mode()
+def validate_degradation(foresee: Callable[[Batch, Tensor], Measurement], scans: list[Scan], config: PhaseConfig) -> dict[str, float]:
+    """Return the variance of (second scan − mean) / σ_φ in the foreground, 1 when calibrated: per level, and per file of repeats.
+
+    `foresee` takes a batch and a clean image. Simulated patches give it their reference. Real ones give it `target`, whose own
+    noise is known and taken off: its variance is nex / target_nex of that of `measured`, which is the scan to be foreseen.
+    """
+    figures: dict[str, float] = {}
+    for name, batches in _panels(scans, replace(config, second_scan=True)).items():
+        squares: list[Tensor] = []
+        for batch in batches:
+            real = bool(batch.is_real_B.all())
+            inside = batch.target_B1HW > FOREGROUND
+            mean, deviation = foresee(batch, batch.target_B1HW)
+            misfit = ((batch.measured_B1HW if real else batch.second_B1HW) - mean) / deviation
+            shared = (batch.nex_B / batch.target_nex_B if real else torch.zeros_like(batch.nex_B))[:, None, None, None]
+            squares.append((misfit.square() / (1 + shared))[inside])
+        figures[f"variance_{name}"] = float(torch.cat(squares).mean())
     return figures
 
 

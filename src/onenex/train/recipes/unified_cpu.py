@@ -1,0 +1,22 @@
+"""The bundled weights: mode `fast`, then text, degradation and prior, on two CPU cores overnight."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from onenex.train.config import PhaseConfig, TrainConfig, UnifiedConfig
+from onenex.train.recipes.restoration_cpu import restoration_cpu
+
+
+def unified_cpu() -> TrainConfig:
+    """Return the run that made the weights in the package."""
+    return replace(
+        restoration_cpu(),
+        name="unified_cpu",
+        unified=UnifiedConfig(
+            cascade=PhaseConfig(
+                steps=4_000, patch=96, simulated_per_batch=4, real_per_batch=3, learning_rate=3e-4, warmup_steps=200, second_scan=True
+            ),
+            prior=PhaseConfig(steps=4_000, patch=96, simulated_per_batch=5, real_per_batch=2, learning_rate=3e-4, warmup_steps=200),
+        ),
+    )

