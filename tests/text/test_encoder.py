@@ -102,6 +102,9 @@ def test_gradients_reach_the_branch_alone(encoder: PhraseEncoder) -> None:
 
 def test_a_table_to_be_stored_has_no_gradients(encoder: PhraseEncoder) -> None:
     assert not any(value.requires_grad for value in encoder.table(UNKNOWNS).tokens.values())
+    assert all(value.requires_grad for value in encoder.table(UNKNOWNS, gradients=True).tokens.values())
+    with torch.no_grad():
+        assert not any(value.requires_grad for value in encoder.table(UNKNOWNS, gradients=True).tokens.values())
 
 
 def test_a_table_to_be_stored_is_encoded_on_the_cpu(encoder: PhraseEncoder, monkeypatch: pytest.MonkeyPatch) -> None:

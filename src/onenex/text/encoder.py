@@ -98,14 +98,14 @@ class PhraseEncoder(nn.Module):
         phrases
             Every phrase the product knows by default; in training those of the batch.
         gradients
-            For training: the tokens stay on the encoder's device and keep the way back to the LoRA branch (good for one
-            backward pass). Otherwise the table is one to be stored: encoded on the CPU, where it will be compared with
-            fresh tokens, wherever this encoder is.
+            For training and its validation: the tokens stay on the encoder's device and, where torch records gradients,
+            keep the way back to the LoRA branch (good for one backward pass). Otherwise the table is one to be stored:
+            encoded on the CPU, where it will be compared with fresh tokens, wherever this encoder is.
         """
         if not gradients and self.bert.device.type != "cpu":
             return with_lora(self.lora_state()).table(phrases)
         unique = list(dict.fromkeys(phrases))
-        with torch.set_grad_enabled(gradients):
+        with torch.set_grad_enabled(gradients and torch.is_grad_enabled()):
             return PhraseTable(tokens=dict(zip(unique, self(unique), strict=True)), lora=self.lora_state())
 
     def lora_state(self) -> dict[str, Tensor]:
