@@ -151,3 +151,7 @@ class Denoised:
     seed: int
     weights_hash: str
     """First 12 hex digits of the weights file's SHA-256."""
+    uncertainty: FloatImages | None = None
+    """(slice, row, column), standard deviation of the samples that `images` is the mean of, the unit of the input; None with one sample."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of how the scan was understood, a sentence each."""

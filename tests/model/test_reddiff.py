@@ -18,8 +18,8 @@ def linear(sigma: float) -> Callable[[Tensor], Measurement]:
     return lambda mu: Measurement(mu, torch.full_like(mu, sigma))
 
 
-def ideal(clean: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    return lambda x, t: clean.expand_as(x)
+def ideal(clean: Tensor) -> Callable[[Tensor, Tensor, int], Tensor]:
+    return lambda x, t, index: clean.expand_as(x)
 
 
 def generators(n: int, seed: int = 0) -> list[torch.Generator]:
@@ -74,7 +74,7 @@ def test_the_paper_preset_takes_adam_steps() -> None:
     torch.testing.assert_close(found, (mu.detach() + 1) / 2, atol=1e-4, rtol=1e-4)
 
 
-def noisy_prior(x: Tensor, t: Tensor) -> Tensor:
+def noisy_prior(x: Tensor, t: Tensor, index: int) -> Tensor:
     """Depends on the drawn noise, so that the draws show in the result."""
     return x * 0.5
 

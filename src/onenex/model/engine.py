@@ -1,4 +1,4 @@
-"""The public model: images in, denoised images and their noise map out."""
+"""The public model: images in, denoised images, their noise map and their uncertainty out."""
 
 # shapes: B batch, H row, W column
 
@@ -6,23 +6,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from onenex.errors import OutOfDomain
+from onenex.model.condition import tell
+from onenex.model.modes import Mode, Settings, Shot, build
 from onenex.model.noise_level import NoiseMap
-from onenex.model.tiling import apply_tiled, blanked, pad_to_multiple
-from onenex.model.weights import Weights, load_weights
+from onenex.model.tiling import blanked
+from onenex.model.weights import Networks, Weights, load_weights
+from onenex.nets.attention import Condition
 from onenex.physics.scale import series_scale
 from onenex.series import Acquisition, Denoised, FloatImages
+from onenex.text.prompt import phrases_of
 
-MODES = ("fast",)
-TILE_CORE = 768
-"""Largest side, in pixels, that is processed in one piece (plus halo)."""
-TILE_HALO = 128
-"""Reach of the restoration network, rounded up."""
 MAX_PIXELS = 2**27
 """Largest slice, pixels; beyond it the maps alone would need gigabytes."""
 
@@ -30,21 +29,20 @@ Progress = Callable[[int, int], None]
 
 
 class Model:
-    """Noise map and restoration with their weights, on one device. Make it with `load`."""
+    """All networks with their weights, on one device. Make it with `load`."""
 
     def __init__(self, weights: Weights, device: torch.device) -> None:
         self.device = device
         self.card = weights.card
         self.weights_hash = weights.hash
-        self._noise_level = weights.noise_level.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._restoration = weights.restoration.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._networks = _on_device(weights, device)
 
     def denoise(
         self,
         images: FloatImages,
         acquisition: Acquisition | None = None,
         *,
-        mode: str = "fast",
+        mode: Settings | str = "fast",
         strength: float = 1.0,
         seed: int = 0,
         scale: float | None = None,
@@ -57,14 +55,13 @@ class Model:
         images
             (slice, row, column), finite, any unit and size.
         acquisition
-            What is known of the scan. Mode `fast` restores from the image and its noise alone; the text condition is
-            part of mode `full`.
+            What is known of the scan: the networks are told it as text.
         mode
-            One of `MODES`.
+            "fast" (one pass), "full" (prior guided by the degradation model), or `Settings` that say more.
         strength
             0 returns the input, 1 the full restoration, between them a blend.
         seed
-            For modes that draw; `fast` draws nothing.
+            Of the draws of mode `full`; the same seed gives the same images, however many slices are denoised together.
         scale
             Series scale in the unit of `images` when the stack is part of a larger series; measured when None.
         progress
@@ -73,55 +70,97 @@ class Model:
         Returns
         -------
         Denoised
-            float32 images in the unit of the input, and the estimated σ of the input's noise.
+            float32 images in the unit of the input, and the estimated σ of the input's noise; the uncertainty where several samples
+            were asked for.
 
         Raises
         ------
         OutOfDomain
-            Wrong shape, NaN or infinite pixels, a slice over `MAX_PIXELS`, an unknown mode, a strength outside 0…1.
+            Wrong shape, NaN or infinite pixels, a slice over `MAX_PIXELS`, settings that make no sense, a strength outside 0…1,
+            or weights that don't know the mode.
         """
-        _check(images, mode, strength, scale)
+        settings = Settings(mode=mode) if isinstance(mode, str) else mode
+        restore = build(self._networks, settings)
+        _check(images, strength, scale)
         images = np.asarray(images, dtype=np.float32)
-        factor = series_scale([images]) if scale is None else scale
+        condition, notes = self._tell(acquisition or Acquisition())
+        task = _Task(scale=series_scale([images]) if scale is None else scale, strength=strength, condition=condition, seed=seed)
         restored, sigma = np.empty_like(images), np.empty_like(images)
-        for index, image in enumerate(images):
-            restored[index], sigma[index] = self._slice(image, factor, strength)
+        uncertainty = np.zeros_like(images) if settings.n_samples > 1 else None
+        for place, image in enumerate(images):
+            found = self._slice(image, place, restore, task)
+            restored[place], sigma[place] = found.image, found.sigma
+            if uncertainty is not None and found.uncertainty is not None:
+                uncertainty[place] = found.uncertainty
             if progress is not None:
-                progress(index + 1, len(images))
-        return Denoised(images=restored, noise_sigma=sigma, mode=mode, strength=strength, seed=seed, weights_hash=self.weights_hash)
+                progress(place + 1, len(images))
+        return Denoised(
+            images=restored, noise_sigma=sigma, mode=settings.mode, strength=strength, seed=seed, weights_hash=self.weights_hash,
+            uncertainty=uncertainty, notes=notes,
+        )  # fmt: skip
 
     def estimate_sigma(self, images: FloatImages, scale: float | None = None) -> FloatImages:
         """Return the noise map (slice, row, column) of magnitude slices, in their unit. Arguments as in `denoise`."""
-        _check(images, "fast", 1.0, scale)
+        _check(images, 1.0, scale)
         factor = series_scale([images]) if scale is None else scale
-        sigma = np.empty(images.shape, dtype=np.float32)
-        for index, image in enumerate(images):
-            sigma[index] = self._slice(np.asarray(image, dtype=np.float32), factor, strength=0.0)[1]
-        return sigma
+        task = _Task(scale=factor, strength=0.0, condition=None, seed=0)
+        restore = build(self._networks, Settings())
+        return np.stack([self._slice(np.asarray(image, dtype=np.float32), 0, restore, task).sigma for image in images])
 
-    @torch.inference_mode()
-    def _slice(self, image: FloatImages, scale: float, strength: float) -> tuple[FloatImages, FloatImages]:
-        """Restore one slice (row, column); returns it and its noise map, both in the unit of the input."""
+    def _tell(self, acquisition: Acquisition) -> tuple[Condition | None, tuple[str, ...]]:
+        """Return the tokens of a scan's prompt and what had to be said otherwise; None for weights without text."""
+        if self._networks.phrases is None:
+            return None, ()
+        condition, notes = tell(self._networks.phrases, [phrases_of(acquisition)])
+        return Condition(*(part.to(self.device) for part in condition)), notes
+
+    @torch.no_grad()  # not inference mode: the guided inference takes gradients inside
+    def _slice(self, image: FloatImages, place: int, restore: Mode, task: _Task) -> _Slice:
+        """Restore one slice (row, column); all that comes back is in the unit of the input."""
         if image.min() == image.max():
-            return image, np.zeros_like(image)
-        n_rows, n_columns = image.shape
-        scaled = torch.from_numpy(image / np.float32(scale)).to(self.device)[None, None]
-        positive = scaled.clamp_min(0)
-        noise: NoiseMap = self._noise_level(positive)
-        measured_sigma = (noise.sigma[0, 0] * scale).cpu().numpy()
-        if strength == 0:
-            return image, measured_sigma
-        padded = pad_to_multiple(torch.cat([positive, noise.cautious], dim=1), self._restoration.multiple)
-        restored = apply_tiled(self._restore, padded, core=TILE_CORE, halo=TILE_HALO)[..., :n_rows, :n_columns]
-        change = (restored - positive).masked_fill(blanked(positive), 0)[0, 0]
-        moved = image + np.float32(strength * scale) * change.cpu().numpy()
-        return np.maximum(moved, np.minimum(image, 0)), measured_sigma
+            return _Slice(image, np.zeros_like(image), None)
+        positive = torch.from_numpy(image / np.float32(task.scale)).to(self.device)[None, None].clamp_min(0)
+        noise: NoiseMap = self._networks.noise_level(positive)
+        sigma = (noise.sigma[0, 0] * task.scale).cpu().numpy()
+        if task.strength == 0:
+            return _Slice(image, sigma, None)
+        found = restore(Shot(positive, noise, task.condition, task.seed, place))
+        change = (found.image - positive).masked_fill(blanked(positive), 0)[0, 0]
+        share = np.float32(task.strength * task.scale)
+        moved = np.maximum(image + share * change.cpu().numpy(), np.minimum(image, 0))
+        return _Slice(moved, sigma, None if found.uncertainty is None else share * found.uncertainty[0, 0].cpu().numpy())
 
-    def _restore(self, image_and_sigma_B2HW: Tensor) -> Tensor:
-        """Restore one tile (B, 1, H, W)."""
-        stacked = image_and_sigma_B2HW.contiguous(memory_format=torch.channels_last)
-        restored: Tensor = self._restoration(stacked[:, :1], stacked[:, 1:])
-        return restored
+
+class _Task(NamedTuple):
+    """What the slices of a stack have in common."""
+
+    scale: float
+    strength: float
+    condition: Condition | None
+    seed: int
+
+
+class _Slice(NamedTuple):
+    """One slice's results (row, column), the unit of the input."""
+
+    image: FloatImages
+    sigma: FloatImages
+    uncertainty: FloatImages | None
+
+
+def _on_device(weights: Weights, device: torch.device) -> Networks:
+    """Return the networks on a device, frozen."""
+
+    def moved(network: Any) -> Any:
+        return None if network is None else network.to(device=device, memory_format=torch.channels_last).requires_grad_(False)
+
+    return Networks(
+        noise_level=moved(weights.noise_level),
+        restoration=moved(weights.restoration),
+        degradation=moved(weights.degradation),
+        prior=moved(weights.prior),
+        phrases=weights.phrases,
+    )
 
 
 def load(device: str = "auto", weights: Path | None = None) -> Model:
@@ -151,10 +190,8 @@ def load(device: str = "auto", weights: Path | None = None) -> Model:
     return Model(load_weights(weights), chosen)
 
 
-def _check(images: FloatImages, mode: str, strength: float, scale: float | None) -> None:
+def _check(images: FloatImages, strength: float, scale: float | None) -> None:
     """Refuse what the model cannot work on."""
-    if mode not in MODES:
-        raise OutOfDomain(f"mode '{mode}' does not exist: use one of {', '.join(MODES)}")
     if not 0 <= strength <= 1:
         raise OutOfDomain(f"strength is {strength}: give a number from 0 (input) to 1 (full)")
     if scale is not None and not (np.isfinite(scale) and scale > 0):

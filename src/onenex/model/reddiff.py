@@ -16,8 +16,8 @@ from onenex.model.diffusion import RANGE, diffuse, sigma_of
 
 Degrade = Callable[[Tensor], Measurement]
 """μ → (m_φ(μ), σ_φ(μ)), with gradients to μ."""
-Denoise = Callable[[Tensor, Tensor], Tensor]
-"""(x_t / √ᾱ_t, t_B) → g_θ's clean image."""
+Denoise = Callable[[Tensor, Tensor, int], Tensor]
+"""(x_t / √ᾱ_t, t_B, number of the step) → g_θ's clean image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ def infer(
         white = torch.stack([torch.randn(mu.shape[1:], generator=one) for one in generators]).to(mu.device)
         t_B = torch.full((len(mu),), t, device=mu.device)
         with torch.no_grad():
-            clean = denoise(diffuse(mu, t_B, white), t_B)
+            clean = denoise(diffuse(mu, t_B, white), t_B, index)
         pull = prior_pull(preset, t)
         gradient = _fidelity_gradient(mu, measured_B1HW, floor_sigma, degrade, preset) + pull * (mu - clean)
         if preset.likelihood:

@@ -139,6 +139,6 @@ class _Told:
 
 
 def _tell_with(encoder: PhraseEncoder, prompts: Sequence[Sequence[str]]) -> Condition:
-    """Encode a batch's phrases afresh, each once, with gradients to the text branch where they are recorded."""
+    """Encode a batch's phrases afresh, each once, with gradients to the text branch."""
     phrases = sorted({phrase for prompt in prompts for phrase in prompt})
-    return tell(encoder.table(phrases, gradients=torch.is_grad_enabled()), prompts)[0]
+    return tell(encoder.table(phrases, gradients=True), prompts)[0]

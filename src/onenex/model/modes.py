@@ -1,0 +1,174 @@
+"""How a slice is restored: one strategy per mode, made of the networks of a weights file."""
+
+# shapes: B batch, C channel, H row, W column
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from onenex.errors import OutOfDomain
+from onenex.model.degradation import Measurement
+from onenex.model.noise_level import NoiseMap
+from onenex.model.reddiff import PRESETS, Preset, infer, slice_generator
+from onenex.model.tiling import apply_tiled, pad_to_multiple
+from onenex.model.weights import Networks
+from onenex.nets.attention import Condition
+
+TILE_CORE = 768
+"""Largest side, in pixels, that is processed in one piece (plus halo)."""
+TILE_HALO = 128
+"""Reach of the restoration network, rounded up."""
+
+
+class Shot(NamedTuple):
+    """One slice as a mode gets it; images (1, 1, H, W), units of the series scale."""
+
+    measured: Tensor
+    """Magnitudes, ≥ 0."""
+    noise: NoiseMap
+    condition: Condition | None
+    """None when the weights know no text."""
+    seed: int
+    place: int
+    """Number of the slice in its stack: part of what its draws depend on."""
+
+
+class Restored(NamedTuple):
+    """What a mode makes of a slice; images (1, 1, H, W), units of the series scale."""
+
+    image: Tensor
+    uncertainty: Tensor | None = None
+    """Standard deviation over the samples; None with a single one."""
+
+
+Mode = Callable[[Shot], Restored]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Which mode, and how; the last three mean something to mode `full` only."""
+
+    mode: str = "fast"
+    preset: str = "default"
+    """One of `reddiff.PRESETS`."""
+    n_steps: int | None = None
+    """Instead of the preset's."""
+    n_samples: int = 1
+    """Runs whose mean is the result."""
+
+
+def build(networks: Networks, settings: Settings) -> Mode:
+    """Return the strategy of a mode.
+
+    Raises
+    ------
+    OutOfDomain
+        No such mode or preset, a number out of range, or weights that don't know the mode.
+    """
+    if settings.mode not in MODES:
+        raise OutOfDomain(f"mode '{settings.mode}' does not exist: use one of {', '.join(MODES)}")
+    if settings.preset not in PRESETS:
+        raise OutOfDomain(f"preset '{settings.preset}' does not exist: use one of {', '.join(PRESETS)}")
+    if not 1 <= settings.n_samples <= MAX_SAMPLES:
+        raise OutOfDomain(f"{settings.n_samples} samples: give 1 to {MAX_SAMPLES}")
+    preset = PRESETS[settings.preset]
+    if settings.n_steps is not None:
+        if not 1 <= settings.n_steps <= preset.t_start:
+            raise OutOfDomain(f"{settings.n_steps} steps: preset '{settings.preset}' takes 1 to {preset.t_start}")
+        preset = replace(preset, n_steps=settings.n_steps)
+    return MODES[settings.mode](networks, preset, settings.n_samples)
+
+
+def fast(networks: Networks, preset: Preset, n_samples: int) -> Mode:
+    """Return mode `fast`: the restoration, one pass. There is nothing to draw and no step to choose."""
+    del preset, n_samples
+
+    def restore(shot: Shot) -> Restored:
+        def tile(stacked_B2HW: Tensor) -> Tensor:
+            stacked = stacked_B2HW.contiguous(memory_format=torch.channels_last)
+            restored: Tensor = networks.restoration(stacked[:, :1], stacked[:, 1:], shot.condition)
+            return restored
+
+        return Restored(_tiled(tile, [shot.measured, shot.noise.cautious], networks.restoration.multiple))
+
+    return restore
+
+
+def full(networks: Networks, preset: Preset, n_samples: int) -> Mode:
+    """Return mode `full`: from the restoration on, the prior guided by the degradation model (`reddiff.infer`).
+
+    Every step looks at the slice turned and mirrored another way, eight ways in turn: what the networks say of an image
+    should not depend on how it lies, and the mean of several looks is better than one (equivariant plug-and-play, Terris
+    et al. 2024). The result is the mean of `n_samples` runs with noise of their own; their spread is the uncertainty.
+
+    Raises
+    ------
+    OutOfDomain
+        The weights have no degradation, prior or phrase table.
+    """
+    degradation, prior = networks.degradation, networks.prior
+    if degradation is None or prior is None or networks.phrases is None:
+        raise OutOfDomain("these weights know mode 'fast' only (no prior and no degradation in the file): use --mode fast, or other weights")
+
+    def restore(shot: Shot) -> Restored:
+        tile_numbers = count()
+        condition = shot.condition
+        if condition is None:
+            raise OutOfDomain("mode 'full' needs a condition, if only of unknown phrases")
+
+        def tile(stacked_B3HW: Tensor) -> Tensor:
+            measured, cautious, sigma = (stacked_B3HW[:, i : i + 1].contiguous() for i in range(3))
+            number = next(tile_numbers)
+
+            def degrade(mu: Tensor) -> Measurement:
+                measurement: Measurement = degradation(mu, sigma, condition)
+                return measurement
+
+            def denoise(diffused: Tensor, t_B: Tensor, step: int) -> Tensor:
+                turned = [turn(image, step) for image in (diffused, measured, cautious)]
+                found: Tensor = prior(*turned, t_B, condition)
+                return turn_back(found, step)
+
+            start = networks.restoration(measured, cautious, condition)
+            runs = []
+            for sample in range(n_samples):
+                generator = slice_generator(shot.seed, shot.place * 4096 + number, sample)
+                found = infer(measured, start, cautious, (degrade, denoise), preset=preset, generators=[generator])
+                runs.append(found.images_B1HW)
+            stack = torch.cat(runs, dim=1)
+            spread = stack.std(dim=1, keepdim=True) if n_samples > 1 else torch.zeros_like(start)
+            return torch.cat([stack.mean(dim=1, keepdim=True), spread], dim=1)
+
+        found = _tiled(tile, [shot.measured, shot.noise.cautious, shot.noise.sigma], max(prior.multiple, degradation.multiple))
+        return Restored(found[:, :1], found[:, 1:] if n_samples > 1 else None)
+
+    return restore
+
+
+MODES: dict[str, Callable[[Networks, Preset, int], Mode]] = {"fast": fast, "full": full}
+MAX_SAMPLES = 64
+
+
+def turn(image_BCHW: Tensor, way: int) -> Tensor:
+    """Return the image turned and mirrored in one of the eight ways of a square; way 0 leaves it as it is."""
+    turned = torch.rot90(image_BCHW, way % 4, (-2, -1))
+    return turned.flip(-1) if way // 4 % 2 else turned
+
+
+def turn_back(image_BCHW: Tensor, way: int) -> Tensor:
+    """Undo `turn`."""
+    straight = image_BCHW.flip(-1) if way // 4 % 2 else image_BCHW
+    return torch.rot90(straight, -(way % 4), (-2, -1))
+
+
+def _tiled(function: Callable[[Tensor], Tensor], maps: list[Tensor], multiple: int) -> Tensor:
+    """Apply a function to stacked maps of any size, and return its result at that size."""
+    n_rows, n_columns = maps[0].shape[-2:]
+    padded = pad_to_multiple(torch.cat(maps, dim=1), multiple)
+    return apply_tiled(function, padded, core=TILE_CORE, halo=TILE_HALO)[..., :n_rows, :n_columns]
