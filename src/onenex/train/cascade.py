@@ -46,6 +46,12 @@ def cascade_loss(cascade: Cascade, batch: Batch, noise: NoiseMap, condition: Con
         0…1 of the training: moves the scores from squared error towards structure.
     generator
         Noise of the scans that f_φ makes.
+
+    Notes
+    -----
+    Two places where no gradient passes: from the second restoration into the scan that f_φ made for it, or f_φ would make scans
+    with too little noise because those are easily restored; and, for simulated patches, f_φ learns σ_φ from the reference,
+    not from restored images, or it would take their errors for noise.
     """
     share = STRUCTURE_SHARE[0] + (STRUCTURE_SHARE[1] - STRUCTURE_SHARE[0]) * progress
     measured = batch.measured_B1HW.contiguous(memory_format=torch.channels_last)
@@ -55,14 +61,14 @@ def cascade_loss(cascade: Cascade, batch: Batch, noise: NoiseMap, condition: Con
     foreseen = cascade.degradation(clean, noise.sigma, condition)
     kernels = cascade.degradation.colour(clean, condition)
     white = torch.randn(measured.shape, generator=generator)
-    again = (foreseen.mean_B1HW + foreseen.sigma_B1HW * filtered(white, kernels)).clamp_min(0)
+    again = (foreseen.mean_B1HW + foreseen.sigma_B1HW * filtered(white, kernels)).clamp_min(0).detach()
     restored_again = cascade.restoration(again, noise.cautious, condition)
     foreseen_again = cascade.degradation(restored_again, noise.sigma, condition)
     stages = (
         _restoration_score(restored, batch, share),
         measurement_loss(foreseen, batch) + 0.1 * colour_loss(kernels, batch),
         _restoration_score(restored_again, batch, share),
-        measurement_loss(foreseen_again, batch),
+        consistency_loss(foreseen_again, batch),
     )
     return sum((weight * stage for weight, stage in zip(STAGE_WEIGHTS, stages, strict=True)), start=measured.new_zeros(()))
 
@@ -99,9 +105,23 @@ def measurement_loss(foreseen: Measurement, batch: Batch) -> Tensor:
     noise_of_second = truth.square() * (batch.nex_B / batch.target_nex_B)[:, None, None, None]
     apart = misfit.square() / (truth.square() + noise_of_second) / 2 + torch.log(deviation / truth).square()
     real = batch.is_real_B[:, None, None, None]
-    present = (batch.second_B1HW > 0) | (blur(batch.target_B1HW) > FOREGROUND)  # a masked background has no noise to foresee
+    present = _present(batch)
     per_pixel = torch.where(real, apart, likelihood).clamp_max(50.0)
     return (per_pixel * present).sum() / present.sum().clamp_min(1)
+
+
+def consistency_loss(foreseen: Measurement, batch: Batch) -> Tensor:
+    """Return the squared error of f_φ's mean against the second scan in units of the noise, less its expectation; ½ (error / σ)²."""
+    noise_of_second = batch.sigma_B1HW.square() * torch.where(batch.is_real_B, batch.nex_B / batch.target_nex_B, 1.0)[:, None, None, None]
+    truth = noise_of_second.clamp_min(_SIGMA_FLOOR**2)
+    present = _present(batch)
+    misfit = ((batch.second_B1HW - foreseen.mean_B1HW).square() / truth - 1) / 2
+    return (misfit.clamp_max(50.0) * present).sum() / present.sum().clamp_min(1)
+
+
+def _present(batch: Batch) -> Tensor:
+    """Return where there is something to foresee: not in a background that the scanner has masked."""
+    return (batch.second_B1HW > 0) | (blur(batch.target_B1HW) > FOREGROUND)
 
 
 def colour_loss(kernels_BKK: Tensor, batch: Batch) -> Tensor:

@@ -15,8 +15,8 @@ def unified_cpu() -> TrainConfig:
         name="unified_cpu",
         unified=UnifiedConfig(
             cascade=PhaseConfig(
-                steps=4_000, patch=96, simulated_per_batch=4, real_per_batch=3, learning_rate=3e-4, warmup_steps=200, second_scan=True
+                steps=3_500, patch=128, simulated_per_batch=3, real_per_batch=2, learning_rate=3e-4, warmup_steps=200, second_scan=True
             ),
-            prior=PhaseConfig(steps=4_000, patch=96, simulated_per_batch=5, real_per_batch=2, learning_rate=3e-4, warmup_steps=200),
+            prior=PhaseConfig(steps=4_000, patch=128, simulated_per_batch=3, real_per_batch=1, learning_rate=3e-4, warmup_steps=200),
         ),
     )
