@@ -139,6 +139,22 @@ class Series:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GuardNote:
+    """What the guard found in one slice, and what it did about it (DESIGN §2.6)."""
+
+    passed: bool
+    """Whether the result was faithful before anything was blended back."""
+    reasons: tuple[str, ...]
+    """A sentence for each check that failed; empty when all passed."""
+    kept: float
+    """Share 0…1 of the change that the slice still shows: 1 untouched, 0 the measured slice."""
+    share_given_up: float
+    """Share 0…1 of the judged area that shows measured pixels again, wholly or in part."""
+    suspicion: FloatImages
+    """(row, column), 1 = at the limit of a check."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Denoised:
     """What the model returns for one stack."""
 
@@ -155,3 +171,5 @@ class Denoised:
     """(slice, row, column), standard deviation of the samples that `images` is the mean of, the unit of the input; None with one sample."""
     notes: tuple[str, ...] = ()
     """What the user should know of how the scan was understood, a sentence each."""
+    guard: tuple[GuardNote, ...] | None = None
+    """One a slice; None when the guard was off, or had nothing to judge (strength 0)."""

@@ -52,7 +52,7 @@ Mode = Callable[[Shot], Restored]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Which mode, and how; the last three mean something to mode `full` only."""
+    """Which mode, and how; preset, steps and samples mean something to mode `full` only."""
 
     mode: str = "fast"
     preset: str = "default"
@@ -61,6 +61,8 @@ class Settings:
     """Instead of the preset's."""
     n_samples: int = 1
     """Runs whose mean is the result."""
+    guard: bool = True
+    """Whether results are examined and, where they aren't faithful, blended back towards what was measured."""
 
 
 def build(networks: Networks, settings: Settings) -> Mode:
