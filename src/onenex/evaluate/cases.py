@@ -91,6 +91,8 @@ class Case:
     mask: metrics.Mask
     """(slice, row, column), foreground of all scored slices."""
     prototype: PrototypeB | None = None
+    reference: FloatImages | None = None
+    """(slice, row, column), the clean slices of a simulated row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +198,11 @@ def slices_per_volume(info: ScanInfo) -> int:
     return int(found.group(1)) if found else info.n_slices
 
 
+def clean_case(info: ScanInfo, unseen: bool, sigma: float, varying: bool) -> Case:
+    """Return one simulated row of a clean file."""
+    return _simulated_case(load_clean(info), info, unseen, (f"σ {sigma:.2f} {'varying' if varying else 'uniform'}", sigma, varying))
+
+
 def _clean_cases(info: ScanInfo, unseen: bool, sigmas: Sequence[float]) -> Iterator[Case]:
     clean = load_clean(info)
     for sigma in sigmas:
@@ -220,6 +227,7 @@ def _simulated_case(clean: Clean, info: ScanInfo, unseen: bool, condition: tuple
         sigma=level,
         mask=clean.mask,
         prototype=prototype,
+        reference=clean.images,
     )
 
 

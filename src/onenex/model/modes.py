@@ -55,8 +55,8 @@ class Settings:
     """Which mode, and how; preset, steps and samples mean something to mode `full` only."""
 
     mode: str = "fast"
-    preset: str = "default"
-    """One of `reddiff.PRESETS`."""
+    preset: str | Preset = "default"
+    """One of `reddiff.PRESETS` by name, or one of your own."""
     n_steps: int | None = None
     """Instead of the preset's."""
     n_samples: int = 1
@@ -75,14 +75,14 @@ def build(networks: Networks, settings: Settings) -> Mode:
     """
     if settings.mode not in MODES:
         raise OutOfDomain(f"mode '{settings.mode}' does not exist: use one of {', '.join(MODES)}")
-    if settings.preset not in PRESETS:
+    if isinstance(settings.preset, str) and settings.preset not in PRESETS:
         raise OutOfDomain(f"preset '{settings.preset}' does not exist: use one of {', '.join(PRESETS)}")
     if not 1 <= settings.n_samples <= MAX_SAMPLES:
         raise OutOfDomain(f"{settings.n_samples} samples: give 1 to {MAX_SAMPLES}")
-    preset = PRESETS[settings.preset]
+    preset = PRESETS[settings.preset] if isinstance(settings.preset, str) else settings.preset
     if settings.n_steps is not None:
         if not 1 <= settings.n_steps <= preset.t_start:
-            raise OutOfDomain(f"{settings.n_steps} steps: preset '{settings.preset}' takes 1 to {preset.t_start}")
+            raise OutOfDomain(f"{settings.n_steps} steps: the preset takes 1 to {preset.t_start}")
         preset = replace(preset, n_steps=settings.n_steps)
     return MODES[settings.mode](networks, preset, settings.n_samples)
 

@@ -34,6 +34,8 @@ class Preset:
     the quadratic that both terms are; False: unit σ and Adam, as in the paper."""
     learning_rate: float
     """Adam: rate at t = 1000, times t / 1000. Likelihood: share of the way, 0…1."""
+    fidelity_weight: float = 1.0
+    """Of the likelihood term; 0 leaves the prior alone."""
     tolerance: float = 0.0
     """Stop when a step moves a slice by less than this many noise standard deviations (root mean square); 0 = never."""
 
@@ -109,9 +111,11 @@ def infer(
         with torch.no_grad():
             clean = denoise(diffuse(mu, t_B, white), t_B, index)
         pull = prior_pull(preset, t)
-        gradient = _fidelity_gradient(mu, measured_B1HW, floor_sigma, degrade, preset) + pull * (mu - clean)
+        gradient = pull * (mu - clean)
+        if preset.fidelity_weight > 0:
+            gradient = gradient + preset.fidelity_weight * _fidelity_gradient(mu, measured_B1HW, floor_sigma, degrade, preset)
         if preset.likelihood:
-            step = preset.learning_rate / (1 + pull) * gradient
+            step = preset.learning_rate / max(preset.fidelity_weight + pull, 1e-12) * gradient
         else:
             step = preset.learning_rate * t / 1000 / RANGE * _adam(gradient, moments, index + 1)
         mu = torch.where(active[:, None, None, None], mu - step, mu)
