@@ -168,6 +168,8 @@ def findings(rows: Sequence[NoiseRow]) -> list[Finding]:
         medians = [float(np.median([row.ratio for row in chosen])) for chosen in at_level]
         text = f"{kind}, median over files: {_listed(medians)} (bar 0.90…1.10)"
         lines.append(Finding(text=text, passed=all(abs(one - 1) <= TOLERANCE for one in medians)))
+        with_own = _listed([float(np.median([row.ratio_with_own for row in one])) for one in at_level])
+        lines.append(Finding(text=f"  the file's own noise counted in: {with_own}"))
         lines.append(Finding(text=f"  classical estimate: {_listed([float(np.median([row.ratio_classical for row in one])) for one in at_level])}"))
     for label, ratios in (("added σ", [row.ratio for row in rows]), ("added and own σ", [row.ratio_with_own for row in rows])):
         n_within = sum(abs(ratio - 1) <= TOLERANCE for ratio in ratios)
