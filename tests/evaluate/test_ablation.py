@@ -15,8 +15,8 @@ from onenex.evaluate.ablation_table import DEFAULT_NAME, FAST, INPUT, NO_TEXT, W
 from onenex.model import Settings
 from onenex.model.reddiff import Preset
 from onenex.series import Acquisition
-from tests.train.packed import write_packed
 from tests.model.weights import random_model
+from tests.train.packed import write_packed
 
 
 def measured(file: str, variant: str, psnr: float, *, condition: str = "σ 0.06 uniform", simulated: bool = True, **changed: object) -> Measured:
