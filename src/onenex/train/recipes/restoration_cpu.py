@@ -1,4 +1,4 @@
-"""The bundled weights: noise map, restoration, and both together, on two CPU cores in an afternoon."""
+"""Mode `fast`: noise map, restoration, and both together, on two CPU cores in an afternoon."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from onenex.train.config import PhaseConfig, TrainConfig
 
 
 def restoration_cpu() -> TrainConfig:
-    """Return the run that made the weights in the package."""
+    """Return the first of the two rounds behind the bundled weights; `restoration_cpu_more` is the second."""
     return TrainConfig(
         name="restoration_cpu",
         noise=PhaseConfig(steps=10_000, patch=192, simulated_per_batch=2, real_per_batch=1, learning_rate=1e-3, size_exponent=0.25),

@@ -1,4 +1,4 @@
-"""The bundled weights: mode `fast`, then text, degradation and prior, on two CPU cores overnight."""
+"""The unified model: mode `fast`, then text, degradation and prior, on two CPU cores overnight."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from onenex.train.recipes.restoration_cpu import restoration_cpu
 
 
 def unified_cpu() -> TrainConfig:
-    """Return the run that made the weights in the package."""
+    """Return the whole run; with `--start` it goes on from weights for mode `fast`."""
     return replace(
         restoration_cpu(),
         name="unified_cpu",
