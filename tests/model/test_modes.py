@@ -1,5 +1,6 @@
 """Laws of both modes, for any weights: sizes, batches, seeds, text, tiles, samples; and what is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from onenex.series import Acquisition
 from tests.model.test_engine import scan
 from tests.model.weights import random_model
 
-EVERY_MODE = pytest.mark.parametrize("mode", ["fast", "full", Settings(mode="full", preset="paper", n_steps=3), Settings(mode="full", n_samples=2)])
+FAST, FULL = Settings(guard=False), Settings(mode="full", guard=False)  # the guard rightly refuses what random networks make
+EVERY_MODE = pytest.mark.parametrize("mode", [FAST, FULL, replace(FULL, preset="paper", n_steps=3), replace(FULL, n_samples=2)])
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ def test_a_slice_does_not_depend_on_the_slices_after_it(model: Model, mode: Sett
 
 def test_a_slice_alone_draws_as_the_first_of_a_stack_does(model: Model) -> None:
     images = np.repeat(scan(1, 24, 32), 2, axis=0)
-    first, second = model.denoise(images, mode="full", scale=1.0).images
+    first, second = model.denoise(images, mode=FULL, scale=1.0).images
     assert (first != second).any()
 
 
@@ -54,7 +56,7 @@ def test_same_seed_same_images(model: Model, mode: Settings | str) -> None:
 
 def test_another_seed_gives_another_image_of_mode_full_only(model: Model) -> None:
     images = scan(1, 24, 32)
-    for mode, differs in (("fast", False), ("full", True)):
+    for mode, differs in ((FAST, False), (FULL, True)):
         first, second = (model.denoise(images, mode=mode, seed=seed).images for seed in (0, 1))
         assert (first != second).any() == differs
 
@@ -80,8 +82,8 @@ def test_strength_blends(model: Model, mode: Settings | str) -> None:
     np.testing.assert_allclose(model.denoise(images, mode=mode, strength=0.5).images, (images + full) / 2, atol=1e-5)
 
 
-@pytest.mark.parametrize("mode", ["fast", "full"])
-def test_text_reaches_the_networks(model: Model, mode: str) -> None:
+@pytest.mark.parametrize("mode", [FAST, FULL])
+def test_text_reaches_the_networks(model: Model, mode: Settings) -> None:
     images = scan(1, 24, 32)
     knee, head = (model.denoise(images, Acquisition(organ=organ), mode=mode).images for organ in ("knee", "head"))
     assert (knee != head).any()
@@ -99,12 +101,12 @@ def test_what_could_not_be_said_is_noted(model: Model, monkeypatch: pytest.Monke
 
 def test_samples_give_their_mean_and_spread(model: Model) -> None:
     images = scan(1, 24, 32)
-    assert model.denoise(images, mode="full").uncertainty is None
-    result = model.denoise(images, mode=Settings(mode="full", n_samples=3))
+    assert model.denoise(images, mode=FULL).uncertainty is None
+    result = model.denoise(images, mode=replace(FULL, n_samples=3))
     assert result.uncertainty is not None
     assert result.uncertainty.shape == images.shape
     assert result.uncertainty.mean() > 0
-    half = model.denoise(images, mode=Settings(mode="full", n_samples=3), strength=0.5)
+    half = model.denoise(images, mode=replace(FULL, n_samples=3), strength=0.5)
     assert half.uncertainty is not None
     np.testing.assert_allclose(half.uncertainty, result.uncertainty / 2, rtol=1e-4, atol=1e-7)
 
@@ -113,7 +115,7 @@ def test_large_slices_are_cut_and_still_reproducible(model: Model, monkeypatch: 
     monkeypatch.setattr(modes, "TILE_CORE", 16)
     monkeypatch.setattr(modes, "TILE_HALO", 16)
     images = scan(1, 80, 72)
-    first, second = (model.denoise(images, mode="full").images for _ in range(2))
+    first, second = (model.denoise(images, mode=FULL).images for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert (first != images).any()
 
@@ -142,6 +144,25 @@ def test_the_eight_ways_differ() -> None:
 def test_settings_without_sense_are_refused(model: Model, settings: Settings, message: str) -> None:
     with pytest.raises(OutOfDomain, match=message):
         model.denoise(scan(1, 16, 16), mode=settings)
+
+
+def test_the_guard_refuses_what_random_networks_make(model: Model) -> None:
+    images = np.stack([scan(64, 64), np.full((64, 64), 0.5, np.float32)])
+    result = model.denoise(images, mode="full")
+    assert result.guard is not None
+    first, constant = result.guard
+    assert not first.passed
+    assert first.reasons
+    assert first.kept < 1
+    assert first.suspicion.shape == (64, 64)
+    unguarded = model.denoise(images, mode=FULL)
+    assert np.abs(result.images - images).mean() < np.abs(unguarded.images - images).mean()
+    assert constant.passed
+
+
+def test_the_guard_says_nothing_when_it_is_off_or_nothing_changed(model: Model) -> None:
+    assert model.denoise(scan(1, 64, 64), mode=FAST).guard is None
+    assert model.denoise(scan(1, 64, 64), strength=0.0).guard is None
 
 
 def test_mode_full_needs_its_networks(tmp_path: Path) -> None:

@@ -10,16 +10,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from onenex.errors import OutOfDomain
 from onenex.model.condition import tell
+from onenex.model.guard import guard, rician_model
 from onenex.model.modes import Mode, Settings, Shot, build
 from onenex.model.noise_level import NoiseMap
 from onenex.model.tiling import blanked
 from onenex.model.weights import Networks, Weights, load_weights
 from onenex.nets.attention import Condition
 from onenex.physics.scale import series_scale
-from onenex.series import Acquisition, Denoised, FloatImages
+from onenex.series import Acquisition, Denoised, FloatImages, GuardNote
 from onenex.text.prompt import phrases_of
 
 MAX_PIXELS = 2**27
@@ -84,26 +87,30 @@ class Model:
         _check(images, strength, scale)
         images = np.asarray(images, dtype=np.float32)
         condition, notes = self._tell(acquisition or Acquisition())
-        task = _Task(scale=series_scale([images]) if scale is None else scale, strength=strength, condition=condition, seed=seed)
+        factor = series_scale([images]) if scale is None else scale
+        task = _Task(scale=factor, strength=strength, condition=condition, seed=seed, guard=settings.guard)
         restored, sigma = np.empty_like(images), np.empty_like(images)
         uncertainty = np.zeros_like(images) if settings.n_samples > 1 else None
+        notes_of_guard: list[GuardNote] = []
         for place, image in enumerate(images):
             found = self._slice(image, place, restore, task)
             restored[place], sigma[place] = found.image, found.sigma
             if uncertainty is not None and found.uncertainty is not None:
                 uncertainty[place] = found.uncertainty
+            if found.guard is not None:
+                notes_of_guard.append(found.guard)
             if progress is not None:
                 progress(place + 1, len(images))
         return Denoised(
             images=restored, noise_sigma=sigma, mode=settings.mode, strength=strength, seed=seed, weights_hash=self.weights_hash,
-            uncertainty=uncertainty, notes=notes,
+            uncertainty=uncertainty, notes=notes, guard=tuple(notes_of_guard) if settings.guard and strength > 0 else None,
         )  # fmt: skip
 
     def estimate_sigma(self, images: FloatImages, scale: float | None = None) -> FloatImages:
         """Return the noise map (slice, row, column) of magnitude slices, in their unit. Arguments as in `denoise`."""
         _check(images, 1.0, scale)
         factor = series_scale([images]) if scale is None else scale
-        task = _Task(scale=factor, strength=0.0, condition=None, seed=0)
+        task = _Task(scale=factor, strength=0.0, condition=None, seed=0, guard=False)
         restore = build(self._networks, Settings())
         return np.stack([self._slice(np.asarray(image, dtype=np.float32), 0, restore, task).sigma for image in images])
 
@@ -118,17 +125,32 @@ class Model:
     def _slice(self, image: FloatImages, place: int, restore: Mode, task: _Task) -> _Slice:
         """Restore one slice (row, column); all that comes back is in the unit of the input."""
         if image.min() == image.max():
-            return _Slice(image, np.zeros_like(image), None)
+            return _Slice(image, np.zeros_like(image), None, _untouched(image) if task.guard else None)
         positive = torch.from_numpy(image / np.float32(task.scale)).to(self.device)[None, None].clamp_min(0)
         noise: NoiseMap = self._networks.noise_level(positive)
-        sigma = (noise.sigma[0, 0] * task.scale).cpu().numpy()
+        sigma = _array(noise.sigma * task.scale)
         if task.strength == 0:
-            return _Slice(image, sigma, None)
-        found = restore(Shot(positive, noise, task.condition, task.seed, place))
-        change = (found.image - positive).masked_fill(blanked(positive), 0)[0, 0]
+            return _Slice(image, sigma, None, None)
+        shot = Shot(positive, noise, task.condition, task.seed, place)
+        found = restore(shot)
+        measured, spread = _array(positive), None if found.uncertainty is None else _array(found.uncertainty)
+        restored = np.where(_array(blanked(positive)), measured, _array(found.image))
+        note = None
+        if task.guard:
+            restored, note = self._guarded(shot, restored, spread)
         share = np.float32(task.strength * task.scale)
-        moved = np.maximum(image + share * change.cpu().numpy(), np.minimum(image, 0))
-        return _Slice(moved, sigma, None if found.uncertainty is None else share * found.uncertainty[0, 0].cpu().numpy())
+        moved = np.maximum(image + share * (restored - measured), np.minimum(image, 0))
+        return _Slice(moved, sigma, None if spread is None else share * spread, note)
+
+    def _guarded(self, shot: Shot, restored: FloatImages, spread: FloatImages | None) -> tuple[FloatImages, GuardNote]:
+        """Examine a restored slice (row, column), units of the series scale; return one that passes, and what was found."""
+        degrade = rician_model(_array(shot.noise.sigma))
+        found = guard(_array(shot.measured), restored, degrade, uncertainty=spread)
+        verdict = found.verdict
+        note = GuardNote(
+            passed=verdict.passed, reasons=verdict.reasons, kept=verdict.kept, share_given_up=verdict.share_given_up, suspicion=verdict.suspicion
+        )
+        return found.image, note
 
 
 class _Task(NamedTuple):
@@ -138,6 +160,7 @@ class _Task(NamedTuple):
     strength: float
     condition: Condition | None
     seed: int
+    guard: bool
 
 
 class _Slice(NamedTuple):
@@ -146,6 +169,18 @@ class _Slice(NamedTuple):
     image: FloatImages
     sigma: FloatImages
     uncertainty: FloatImages | None
+    guard: GuardNote | None
+
+
+def _untouched(image: FloatImages) -> GuardNote:
+    """Return the note of a slice that came back as it was."""
+    return GuardNote(passed=True, reasons=(), kept=1.0, share_given_up=0.0, suspicion=np.zeros_like(image))
+
+
+def _array(image_11HW: Tensor) -> NDArray[Any]:
+    """Return an image of one slice as (row, column) on the CPU."""
+    found: NDArray[Any] = image_11HW[0, 0].cpu().numpy()
+    return found
 
 
 def _on_device(weights: Weights, device: torch.device) -> Networks:
