@@ -138,7 +138,7 @@ def ideal_snr(signal: Image, noise: Image | None = None) -> float:
     The non-prewhitening matched filter: Barrett & Myers, Foundations of Image Science (2004), ch. 13.
     """
     energy = float(np.sum(np.square(signal, dtype=np.float64)))
-    if noise is None or energy == 0:
+    if noise is None or energy == 0 or not noise.any():
         return float(np.sqrt(energy))
     power = np.square(np.abs(fft.fft2(noise))) / np.count_nonzero(noise)
     radius = np.hypot(*np.meshgrid(*(fft.fftfreq(n) for n in noise.shape), indexing="ij"))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy import ndimage
 
 from onenex import model as models
 from onenex.errors import DataError
@@ -31,8 +32,10 @@ SIMULATIONS = 2
 """Simulated scans of each slice of a clean file, besides the slice as it is."""
 SIGMAS = (0.01, 0.12)
 """Their noise, units of the series scale, drawn log-uniformly."""
+NOISE_WINDOW = 17
+"""Pixels: window in which the difference of two repeats is brought to unit spread."""
 PER_SLICE = {faults.ERASED: 2, faults.ADDED: 2, faults.SHIFTED: 1, faults.SMOOTHED: 1, faults.SWAPPED: 1}
-"""Faults planted in each slice, one at a time."""
+"""Faults planted in each slice, one at a time; slices are swapped as they are, not simulated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +47,8 @@ class Slice:
     condition: str
     measured: FloatImages
     """(row, column)."""
-    neighbour: FloatImages
-    """(row, column), measured alike."""
+    neighbour: FloatImages | None = None
+    """(row, column), measured alike; None where no slice is swapped."""
     noise: FloatImages | None = None
     """(row, column) a sample of the standardised noise, where one is known."""
 
@@ -133,36 +136,37 @@ def slices_of(info: ScanInfo) -> Iterator[Slice]:
         beside = int(index) - 1 if index else 1
         if info.kind == "repeats":
             (first, second), other = images[index, :2], images[beside, 0]
-            noise = (first - second) / np.maximum(estimate.local_sigma(first - second, 17), 1e-6)
+            difference = first - second
+            noise = difference / np.maximum(np.sqrt(ndimage.uniform_filter(np.square(difference), NOISE_WINDOW)), 1e-6)
             yield Slice(file=info.id, index=int(index), condition="real repeat", measured=first, neighbour=other, noise=noise)
             continue
         yield Slice(file=info.id, index=int(index), condition="as it is", measured=images[index], neighbour=images[beside])
         for number in range(SIMULATIONS):
-            yield _simulated(info, images, (int(index), beside), number)
+            yield _simulated(info, images, int(index), number)
 
 
-def _simulated(info: ScanInfo, images: FloatImages, places: tuple[int, int], number: int) -> Slice:
-    """Scan a slice and the one beside it (`places`) once more, with noise."""
-    index, beside = places
+def _simulated(info: ScanInfo, images: FloatImages, index: int, number: int) -> Slice:
+    """Scan a slice once more, with noise."""
     generator = np.random.default_rng([zlib.crc32(info.id.encode()), index, number])
     low = max(SIGMAS[0], min(estimate.noise_floor(images[index], 0.1), SIGMAS[1] / 2))
     scan = degrade.draw_scan((info.rows, info.columns), degrade.ScanRanges(sigma=(low, SIGMAS[1])), generator)
-    pair, other = (degrade.acquire(images[place], scan, generator) for place in (index, beside))
+    pair = degrade.acquire(images[index], scan, generator)
     mean, spread = guards.rician_model(pair.sigma)(pair.reference)
     noise = (pair.measured - mean) / np.maximum(spread, 1e-6)
-    return Slice(file=info.id, index=index, condition=f"simulated {number + 1}", measured=pair.measured, neighbour=other.measured, noise=noise)
+    return Slice(file=info.id, index=index, condition=f"simulated {number + 1}", measured=pair.measured, noise=noise)
 
 
 def rows_of(one: Slice, model: Model) -> Iterator[GuardRow]:
     """Yield the guard's word on the honest result of one slice, then on each fault planted in it."""
-    denoised = model.denoise(np.stack([one.measured, one.neighbour]), scale=1.0)
+    stack = [one.measured] if one.neighbour is None else [one.measured, one.neighbour]
+    denoised = model.denoise(np.stack(stack), scale=1.0)
     scene = faults.Scene(
         measured=one.measured,
         restored=denoised.images[0],
         sigma=denoised.noise_sigma[0],
         foreground=metrics.foreground(denoised.images[:1])[0] & (one.measured > 0),
         degrade=guards.rician_model(denoised.noise_sigma[0]),
-        neighbour=denoised.images[1],
+        neighbour=denoised.images[1] if one.neighbour is not None else None,
     )
     honest = guards.guard(one.measured, scene.restored, scene.degrade).verdict
     yield _row(one, honest, faults.Fault(kind=HONEST))

@@ -73,7 +73,7 @@ def ring_consistency(mean: Image, sigma: Image, found: Residual) -> RingConsiste
     side = min(SIDE, *(n - n % 2 for n in mean.shape))
     rows_W, columns_W = (ravelled for ravelled in _corners(mean.shape, side))
     taper = _taper(side)
-    weight_W = _windows(found.area.astype(np.float32), rows_W, columns_W, side).reshape(len(rows_W), -1) @ np.square(taper).ravel()
+    weight_W = _windows(found.area.astype(np.float32), rows_W, columns_W, side).reshape(len(rows_W), side * side) @ np.square(taper).ravel()
     kept = weight_W > MIN_SHARE * float(np.square(taper).sum())
     rows_W, columns_W, weight_W = rows_W[kept], columns_W[kept], weight_W[kept]
     rings_KR = _rings(side)
@@ -117,7 +117,7 @@ def _spectra(image: Image, rows_W: NDArray[np.int64], columns_W: NDArray[np.int6
     taper = _taper(side)
     mean = np.einsum("wij,ij->w", windows, taper) / taper.sum()
     spectra = fft.rfft2((windows - mean[:, None, None]) * taper)
-    return np.asarray(spectra.reshape(len(windows), -1), dtype=np.complex64)
+    return np.asarray(spectra.reshape(len(windows), side * (side // 2 + 1)), dtype=np.complex64)
 
 
 @cache

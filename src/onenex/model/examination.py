@@ -29,16 +29,16 @@ class Limits:
 
     spread: float = 1.4
     """Of the residual's bulk: beyond it σ is wrong by so much that no other number here means anything."""
-    pixel: float = 4.5
-    """A single pixel: mode `fast` moves none by more than 4 σ, by construction."""
+    pixel: float = 5.5
+    """A single pixel: pure noise gets there in one slice of a hundred of 512 × 512."""
     spot_widths: tuple[float, ...] = (0.8, 1.25, 2.0, 3.2, 5.0)
     """Standard deviations of the Gaussians, pixels: discs of radius 1.3 to 8."""
-    spots: tuple[float, ...] = (5.5, 5.8, 6.2, 6.8, 7.5)
+    spots: tuple[float, ...] = (5.2, 5.5, 6.4, 7.0, 8.0)
     """One for each width."""
-    edge: float = 6.0
-    invented: tuple[float, ...] = (3.0, 4.0)
+    edge: float = 5.5
+    invented: tuple[float, ...] = (4.5, 5.0)
     """Drop of ring correlation, the innermost rings; finer ones hold more noise than result."""
-    removed: tuple[float, ...] = (7.5, 20.0)
+    removed: tuple[float, ...] = (16.0, 20.0)
     """Power of the residual, the same rings."""
     share: float = 0.3
     """Of the judged area: where more must be given up, the whole slice is."""

@@ -122,7 +122,7 @@ def guard(measured: Image, restored: Image, degrade: Degrade, *, uncertainty: Im
             image, kept_map = measured, np.zeros_like(kept_map)
             break
         kept_map = _kept(lost)
-        image = np.asarray(measured + kept_map * (restored - measured), dtype=np.float32)
+        image = _blended(measured, restored, kept_map)
         found = examine(measured, image, *degrade(image), given_up=kept_map == 0, limits=limits)
     verdict = _verdict(first, steps, kept_map, np.abs(restored - measured), None if uncertainty is None else uncertainty / np.maximum(sigma, 1e-12))
     return Guarded(image=image, verdict=verdict)
@@ -144,6 +144,12 @@ def _verdict(first: Examination, steps: int, kept_map: Image, change: Image, unc
         uncertainty=float(np.median(uncertainty[area])) if uncertainty is not None and area.any() else None,
         uncertainty_flagged=float(np.median(uncertainty[flagged])) if uncertainty is not None and flagged.any() else None,
     )
+
+
+def _blended(measured: Image, restored: Image, kept_map: Image) -> Image:
+    """Return the slice that keeps the given share of the change; shares 0 and 1 are exact."""
+    blend = np.where(kept_map == 1, restored, measured + kept_map * (restored - measured))
+    return np.asarray(np.where(kept_map == 0, measured, blend), dtype=np.float32)
 
 
 def _grown(found: Examination) -> Mask:

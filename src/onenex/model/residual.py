@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +16,22 @@ Mask = NDArray[np.bool_]
 
 AREA_SNR = 2.3
 """Mean over σ of the smoothed expectation above which a pixel is judged: air shows 1.9 (Rician), tissue of twice the noise 2.4."""
+STANDS_OUT = 1.0
+"""Or what the slice shows above its surroundings, smoothed alike, over σ (white noise: 0.14): a lost lesion may lie where the result is dark."""
+AREA_PIXELS = 2.0
+"""Standard deviation of that smoothing."""
 BROAD_PIXELS = 14.0
 """Misfit smoother than this (standard deviation of a Gaussian) is the degradation model's, not a lesion's, and is taken off."""
 LEVELS, LEVEL_PIXELS = 12, 400
-"""Most signal levels at which the bias of the expectation is measured, and pixels that each must have."""
+"""Most signal levels at which the bias of the expectation is measured, and pixels that the faintest must have."""
+FLOOR_DOUBT = 4.0
+"""Several coils or averages of magnitudes lift dark tissue above the Rician mean: by this over (mean / σ)², standard deviations, at most,
+is no spot. Half of what four coils do (Constantinides et al. 1997); most of the rest is found by the levels."""
+BORDER = 3
+"""Pixels at the ends of the slice that are not judged: rows wrap around there."""
+COLOUR = 2.0
+"""How much more than white noise of the expected σ a residual may show under a broad filter: as much as noise of a matrix that was
+interpolated by two along both axes. Not more, for in a small slice a fault itself is part of the bulk."""
 EDGE_WINDOW = 11
 """Side of the windows in which the residual is compared with the edges, pixels."""
 EDGE_TOLERANCE = 0.04
@@ -34,6 +46,8 @@ class Residual:
 
     z: Image
     """0 outside `area`."""
+    doubt: Image
+    """How far above its expectation the slice may lie because the noise floor is not Rician, standard deviations; 0 outside `area`."""
     area: Mask
     """Where it is judged: signal above the Rician floor, not blanked by the scanner, not the measured slice itself."""
     spread: float
@@ -58,15 +72,16 @@ def residual(measured: Image, mean: Image, sigma: Image, given_up: Mask | None =
     outside = ndimage.binary_dilation(measured == 0)
     if given_up is not None:
         outside |= given_up
-    area: Mask = (_gaussians(ratio, (2.0,))[0] > AREA_SNR) & ~outside
+    area = _judged(measured / sigma, ratio) & ~outside
     z = np.where(area, (measured - mean) / sigma, np.float32(0))
+    doubt = np.where(area, FLOOR_DOUBT / np.square(np.maximum(ratio, 1)), np.float32(0)).astype(np.float32)
     if not area.any():
-        return Residual(z=z, area=area, spread=0.0)
+        return Residual(z=z, doubt=doubt, area=area, spread=0.0)
     z[area] -= _level_bias(z[area], ratio[area])
     inside = area.astype(np.float32)
     (broad,), (weight,) = _gaussians(z, (BROAD_PIXELS,)), _gaussians(inside, (BROAD_PIXELS,))
     z = (z - broad / np.maximum(weight, 0.05)) * inside
-    return Residual(z=z, area=area, spread=robust_spread(z[area]))
+    return Residual(z=z, doubt=doubt, area=area, spread=robust_spread(z[area]))
 
 
 def robust_spread(values: Image) -> float:
@@ -74,11 +89,11 @@ def robust_spread(values: Image) -> float:
     return float(_MAD * np.median(np.abs(values))) if values.size else 0.0
 
 
-def blobs(found: Residual, widths: Iterable[float]) -> list[Image]:
+def blobs(found: Residual, widths: Sequence[float]) -> list[Image]:
     """Search for spots: the residual under Gaussians, counted in standard deviations.
 
     The yardstick is what white noise of the expected σ would show under the same Gaussian; where this residual's own bulk
-    shows more (correlated noise, σ too low), that.
+    shows more (correlated noise, σ too low), that, up to `COLOUR` times as much.
 
     Parameters
     ----------
@@ -96,10 +111,12 @@ def blobs(found: Residual, widths: Iterable[float]) -> list[Image]:
     ------
     Matched filters; Marr & Hildreth, Proc. R. Soc. B 207:187 (1980) for the range of widths.
     """
-    fields = []
-    for width, smooth in zip(widths, _gaussians(found.z, widths), strict=True):
-        field = smooth * found.area / np.float32(_white_spread(width))
-        fields.append(field / np.float32(max(1.0, robust_spread(field[found.area]))))
+    fields: list[Image] = []
+    for width, smooth, doubt in zip(widths, _gaussians(found.z, widths), _gaussians(found.doubt, widths), strict=True):
+        white = _white_spread(width)
+        yardstick = np.float32(np.clip(robust_spread(smooth[found.area]), white, COLOUR * white))
+        field = np.where(smooth > 0, np.maximum(smooth - doubt, 0), smooth) * found.area / yardstick
+        fields.append(field.astype(np.float32, copy=False))
     return fields
 
 
@@ -125,23 +142,33 @@ def edge_shifts(found: Residual, mean: Image, sigma: Image) -> tuple[Image, Imag
         cross = ndimage.uniform_filter(found.z * slope, EDGE_WINDOW) * n_pixels
         power = ndimage.uniform_filter(np.square(slope), EDGE_WINDOW) * n_pixels
         score = cross / np.sqrt(power + np.square(EDGE_TOLERANCE * power) + 1) * found.area
-        scores.append(np.asarray(score / max(1.0, robust_spread(score[found.area])), dtype=np.float32))
+        scores.append(np.asarray(score / np.clip(robust_spread(score[found.area]), 1, COLOUR), dtype=np.float32))
     return scores[0], scores[1]
 
 
+def _judged(measured: Image, ratio: Image) -> Mask:
+    """Return where there is a signal to judge; `measured` in units of σ."""
+    near, around = _gaussians(measured, (AREA_PIXELS, BROAD_PIXELS))
+    rows, columns = (ndimage.gaussian_filter1d(np.ones(n, dtype=np.float32), BROAD_PIXELS, mode="constant") for n in measured.shape)
+    seen = (_gaussians(ratio, (AREA_PIXELS,))[0] > AREA_SNR) | (near - around / np.outer(rows, columns) > STANDS_OUT)
+    area: Mask = np.zeros(measured.shape, dtype=bool)
+    inner = slice(BORDER, -BORDER)
+    area[inner, inner] = seen[inner, inner]
+    return area
+
+
 def _level_bias(z_N: Image, ratio_N: Image) -> Image:
-    """Return the median of z at each pixel's signal level, linear between levels."""
-    n_levels = int(np.clip(z_N.size // LEVEL_PIXELS, 1, LEVELS))
+    """Return the median of z at each pixel's signal level, linear between levels; the faintest levels are the narrowest."""
+    n_levels = int(np.clip(np.sqrt(z_N.size / LEVEL_PIXELS), 1, LEVELS))
     order = np.argsort(ratio_N)
-    groups = np.array_split(order, n_levels)
-    medians = [np.median(z_N[group]) for group in groups]
-    centres = [ratio_N[group[len(group) // 2]] for group in groups]
+    borders = np.quantile(ratio_N, np.square(np.arange(1, n_levels) / n_levels))
+    groups = [group for group in np.split(order, np.searchsorted(ratio_N[order], borders)) if group.size]
+    centres, medians = ([np.median(values[group]) for group in groups] for values in (ratio_N, z_N))
     return np.asarray(np.interp(ratio_N, centres, medians), dtype=np.float32)
 
 
-def _gaussians(image: Image, widths: Iterable[float]) -> list[Image]:
+def _gaussians(image: Image, widths: Sequence[float]) -> list[Image]:
     """Blur (row, column) by Gaussians of several standard deviations, pixels; zeros lie beyond the edges."""
-    widths = tuple(widths)
     n_rows, n_columns = image.shape
     shape = [fft.next_fast_len(n + int(3 * max(widths)), real=True) for n in image.shape]
     spectrum = fft.rfft2(image.astype(np.float32, copy=False), shape)
