@@ -19,6 +19,7 @@ from onenex.cli import app
 from onenex.dicom.synthesise import Protocol, write_mr_series
 from onenex.physics.phantom import head_phantom
 from tests.fake_model import FakeModel
+from tests.test_pipeline import SERIES_KEYS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SLOW = (
@@ -63,7 +64,7 @@ def test_denoise_json_lists_every_series_and_stdout_holds_nothing_else(scan: Pat
     answer = json.loads(out)
     assert (code, err) == (0, "")
     (series,) = answer["series"]
-    assert series.keys() == {"path", "series_uid", "description", "status", "reason", "n_images", "outputs", "seconds"}
+    assert series.keys() == SERIES_KEYS
     assert (series["status"], series["n_images"], len(series["outputs"])) == ("denoised", 3, 3)
     assert (answer["seed"], answer["strength"], answer["mode"]) == (7, 0.5, "fast")
     assert all(Path(path).is_file() for path in [*series["outputs"], answer["page"]])

@@ -176,7 +176,7 @@ def test_sidecar_tells_the_acquisition_and_is_copied(tmp_path: Path) -> None:
     assert set(known.evidence) == {"vendor", "organ", "sequence", "field_strength_T", "acceleration"}
     image, sidecar = rewrite(series, tmp_path / "out")
     assert image.name == "sub-1_T2w_OneNEX.nii.gz"
-    made = {"Version": "0.1.0", "Weights": "0123456789ab", "Mode": "fast", "Strength": 1.0, "Seed": 0}
+    made = {"Version": "0.1.0", "Weights": "0123456789ab", "Mode": "fast", "Strength": 1.0, "Seed": 0, "Guard": True}
     assert json.loads(sidecar.read_text()) == {**said, "Sources": ["sub-1_T2w.nii.gz"], "OneNEX": made}
 
 

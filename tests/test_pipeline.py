@@ -11,6 +11,7 @@ from pydicom import dcmread
 
 from onenex.dicom.synthesise import Protocol, write_mr_series
 from onenex.errors import DataError
+from onenex.options import Options
 from onenex.physics.noise import rician
 from onenex.physics.phantom import head_phantom
 from onenex.pipeline import denoise_path
@@ -18,6 +19,9 @@ from onenex.results import RunReport
 from tests.fake_model import FakeModel
 
 SHAPE = (5, 64, 48)
+SERIES_KEYS = {
+    "path", "series_uid", "description", "status", "reason", "n_images", "outputs", "seconds", "maps", "settings", "notes", "guard",
+}  # fmt: skip
 
 
 def noisy(shape: tuple[int, int, int] = SHAPE, seed: int = 0) -> np.ndarray:
@@ -65,7 +69,7 @@ def test_a_dicom_folder_becomes_a_derived_series_and_a_page_and_stays_as_it_was(
 
 def test_strength_zero_returns_the_stored_pixels(tmp_path: Path) -> None:
     write_dicom(tmp_path / "in")
-    report = denoise_path(tmp_path / "in", tmp_path / "out", model=FakeModel(), strength=0.0)
+    report = denoise_path(tmp_path / "in", tmp_path / "out", Options(strength=0.0), model=FakeModel())
     sources = {tuple(ds.ImagePositionPatient): ds.pixel_array for ds in map(dcmread, (tmp_path / "in").iterdir())}
     for path in report.series[0].outputs:
         derived = dcmread(path)
@@ -180,7 +184,7 @@ def test_the_input_is_never_overwritten(tmp_path: Path) -> None:
 @pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
 def test_strength_out_of_range_is_refused_before_anything_is_done(tmp_path: Path, strength: float) -> None:
     with pytest.raises(DataError, match="0 … 1"):
-        denoise_path(tmp_path / "absent", tmp_path / "out", strength=strength, model=FakeModel())
+        denoise_path(tmp_path / "absent", tmp_path / "out", Options(strength=strength), model=FakeModel())
     assert not (tmp_path / "out").exists()
 
 
@@ -190,5 +194,5 @@ def test_report_turns_into_plain_json_values(tmp_path: Path) -> None:
     write_nifti(tmp_path / "scan.nii")
     report = denoise_path(tmp_path / "scan.nii", tmp_path / "out", model=FakeModel())
     plain = json.loads(json.dumps(report.as_json()))
-    assert plain["series"][0].keys() == {"path", "series_uid", "description", "status", "reason", "n_images", "outputs", "seconds"}
+    assert plain["series"][0].keys() == SERIES_KEYS
     assert plain["page"] == str(report.page)

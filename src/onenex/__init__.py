@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from onenex.errors import DataError, DicomError, ModelError, OneNexError
     from onenex.inputs import read_series
     from onenex.model import Model, load
+    from onenex.options import Options
     from onenex.pipeline import denoise_path
     from onenex.results import RunReport, SeriesResult
     from onenex.series import Acquisition, Denoised, Series, SliceStack
@@ -33,6 +34,7 @@ _HOMES = {
     "Model": "onenex.model",
     "ModelError": "onenex.errors",
     "OneNexError": "onenex.errors",
+    "Options": "onenex.options",
     "RunReport": "onenex.results",
     "Series": "onenex.series",
     "SeriesResult": "onenex.results",
@@ -50,6 +52,7 @@ __all__ = [
     "Model",
     "ModelError",
     "OneNexError",
+    "Options",
     "RunReport",
     "Series",
     "SeriesResult",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from onenex.series import UNKNOWN, Acquisition, Provenance
+from onenex.series import MAP_MEANING, UNKNOWN, Acquisition, Provenance
 
 _VENDORS = {"siemens": "Siemens", "ge": "GE", "philips": "Philips", "uih": "UIH", "united": "UIH", "hitachi": "Hitachi", "canon": "Canon"}
 _ORGANS = {"brain": "head", "head": "head", "knee": "knee", "cspine": "C-spine", "tspine": "T-spine", "lspine": "L-spine", "shoulder": "shoulder"}
@@ -24,7 +25,7 @@ def stem(path: Path) -> str:
 def free_name(folder: Path, source: Path, suffix: str) -> Path:
     """Return a path in `folder` for what is derived from `source`: its name, the suffix, and a number where that is taken."""
     ending = ".nii.gz" if source.name.lower().endswith(".gz") else ".nii"
-    name = f"{stem(source)}_{re.sub(r'[^A-Za-z0-9+-]+', '', suffix) or 'OneNEX'}"
+    name = f"{stem(source)}_{re.sub(r'[^A-Za-z0-9+-]+', '_', suffix).strip('_') or 'OneNEX'}"
     tries = (folder / f"{name}{'' if number == 1 else f'_{number}'}{ending}" for number in itertools.count(1))
     return next(path for path in tries if not path.exists())
 
@@ -38,18 +39,25 @@ def sidecar(path: Path) -> dict[str, Any]:
     return loaded if isinstance(loaded, dict) else {}
 
 
-def write_sidecar(path: Path, source: Path, provenance: Provenance) -> list[Path]:
-    """Copy the source's sidecar beside `path`, with what OneNEX did under the key "OneNEX"; return it, or [] where there is none."""
+def write_sidecar(path: Path, source: Path, provenance: Provenance, notes: Mapping[str, str]) -> list[Path]:
+    """Copy the source's sidecar beside `path`, with what OneNEX did under the key "OneNEX"; return it, or [] where there is none.
+
+    Parameters
+    ----------
+    path, source
+        The derived file and the one it was made from.
+    notes
+        Name of a slice → what happened to it.
+    """
     said = sidecar(source)
     if not said:
         return []
-    made = {
-        "Version": provenance.version,
-        "Weights": provenance.weights_hash,
-        "Mode": provenance.mode,
-        "Strength": provenance.strength,
-        "Seed": provenance.seed,
-    }
+    made: dict[str, object] = {"Version": provenance.version, "Weights": provenance.weights_hash}
+    made |= {name.capitalize(): value for name, value in provenance.settings().items()}
+    if provenance.shows:
+        made["Map"] = MAP_MEANING[provenance.shows]
+    if notes:
+        made["Slices"] = dict(notes)
     target = path.with_name(stem(path) + ".json")
     target.write_text(json.dumps({**said, "Sources": [source.name], "OneNEX": made}, indent=2) + "\n", encoding="utf-8")
     return [target]

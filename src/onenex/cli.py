@@ -27,6 +27,14 @@ class Mode(StrEnum):
     """Ways to denoise."""
 
     FAST = "fast"
+    FULL = "full"
+
+
+class Preset(StrEnum):
+    """Ways to run mode full."""
+
+    DEFAULT = "default"
+    PAPER = "paper"
 
 
 Input = Annotated[Path, typer.Argument(metavar="IN", help="DICOM file, folder, DICOMDIR or zip, or NIfTI file or folder.")]
@@ -56,7 +64,17 @@ def denoise(  # noqa: PLR0913 - one parameter an option
     source: Input,
     *,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Folder to make; it appears when all is done.")],
-    mode: Annotated[Mode, typer.Option(help="fast: one pass.")] = Mode.FAST,
+    mode: Annotated[Mode, typer.Option(help="fast: one pass. full: a prior guided by the degradation model, slower.")] = Mode.FAST,
+    preset: Annotated[Preset | None, typer.Option(help="How mode full runs; default by default.", show_default=False)] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of mode full instead of the preset's.")] = None,
+    samples: Annotated[int | None, typer.Option(min=1, max=64, help="Runs of mode full whose mean is the result.")] = None,
+    uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Also write the standard deviation of the samples (8 by default).")] = False,
+    no_guard: Annotated[bool, typer.Option("--no-guard", help="Do not check that results stay faithful; every image will say so.")] = False,
+    guard_maps: Annotated[bool, typer.Option("--guard-maps", help="Also write the guard's suspicion.")] = False,
+    organ: Annotated[str | None, typer.Option(help="What was scanned, instead of what the headers say; any text.")] = None,
+    vendor: Annotated[str | None, typer.Option(help="Who made the scanner, likewise.")] = None,
+    sequence: Annotated[str | None, typer.Option(help="Pulse sequence, likewise.")] = None,
+    acceleration: Annotated[float | None, typer.Option(min=1, help="In-plane acceleration, likewise; 1 is none.")] = None,
     strength: Annotated[float, typer.Option(min=0.0, max=1.0, help="0 returns the stored pixels bit for bit.")] = 1.0,
     device: Device = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same images.")] = 0,
@@ -65,12 +83,26 @@ def denoise(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Denoise every series of IN into the new folder OUT, with a QA page."""
     with console.guard(as_json):
-        from onenex.pipeline import denoise_path
+        from onenex.pipeline import Options, denoise_path
 
-        with console.progress_bar() as progress:
-            report = denoise_path(
-                source, output, mode=mode.value, strength=strength, seed=seed, device=device, overwrite=overwrite, progress=progress
+        with console.usage():
+            options = Options(
+                mode=mode.value,
+                preset=preset.value if preset else None,
+                n_steps=steps,
+                n_samples=samples,
+                guard=not no_guard,
+                strength=strength,
+                seed=seed,
+                uncertainty=uncertainty,
+                guard_maps=guard_maps,
+                organ=organ,
+                vendor=vendor,
+                sequence=sequence,
+                acceleration=acceleration,
             )
+        with console.progress_bar() as progress:
+            report = denoise_path(source, output, options, device=device, overwrite=overwrite, progress=progress)
         if as_json:
             console.print_json(report.as_json())
         else:

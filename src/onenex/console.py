@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from onenex.errors import OneNexError
+from onenex.errors import DataError, OneNexError
 
 if TYPE_CHECKING:
     from onenex.pipeline import Progress
-    from onenex.results import RunReport
+    from onenex.results import RunReport, SeriesResult
     from onenex.series import Series
 
 
@@ -74,6 +74,15 @@ def guard(as_json: bool = False) -> Iterator[None]:
         raise typer.Exit(ExitCode.TERMINATED) from None
 
 
+@contextmanager
+def usage() -> Iterator[None]:
+    """Turn settings that make no sense together into what typer says of a wrong command line."""
+    try:
+        yield
+    except DataError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 def fail(message: str, kind: str, *, as_json: bool) -> None:
     """Say what went wrong."""
     typer.echo(f"onenex: {' '.join(message.split())}", err=True)
@@ -112,10 +121,30 @@ def print_report(report: RunReport) -> None:
         name = result.description or "no description"
         if result.status == "denoised":
             typer.echo(f"denoised  {name}: {_images(result.n_images)} in {result.seconds:.1f} s")
+            for line in _details(result):
+                typer.echo(f"          {line}")
         else:
             typer.echo(f"{result.status:9} {name}: {result.reason}")
     typer.echo(f"output    {report.output}")
     typer.echo(f"page      {report.page}")
+
+
+def _details(result: SeriesResult) -> Iterator[str]:
+    """Yield what there is to say of a denoised series: settings beyond the mode, guard, maps, notes."""
+    settings = dict(result.settings)
+    told = settings.pop("told", {})
+    if "preset" in settings:
+        yield f"mode {settings['mode']}, preset {settings['preset']}: {settings['steps']} steps, {_many(settings['samples'], 'sample')}"
+    if told:
+        yield "told: " + ", ".join(f"{name} {value}" for name, value in told.items())
+    if not settings.get("guard", True):
+        yield "guard off: nothing checked that the images stay faithful to the scan"
+    elif result.guard is not None:
+        yield f"guard: {result.guard.text()}"
+    for name, files in result.maps.items():
+        yield f"{name} map: {_many(len(files), 'file')}"
+    for note in result.notes:
+        yield f"note: {note}"
 
 
 def report_code(report: RunReport) -> ExitCode:
@@ -159,4 +188,8 @@ def print_series(described: dict[str, Any]) -> None:
 
 
 def _images(n: int) -> str:
-    return f"{n} image" if n == 1 else f"{n} images"
+    return _many(n, "image")
+
+
+def _many(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"

@@ -76,6 +76,9 @@ class _Unreadable:
     def writer(self, _series: Series, _folder: Path, _provenance: Provenance) -> SeriesWriter:
         raise DecodeError(self.reason)
 
+    def map_writer(self, _series: Series, _folder: Path, _provenance: Provenance, _top: float) -> SeriesWriter:
+        raise DecodeError(self.reason)
+
 
 def holds_nifti(path: Path) -> bool:
     """Whether a file, gzipped or not, starts with a NIfTI-1 or NIfTI-2 header."""

@@ -1,4 +1,4 @@
-"""NIfTI in and out: `.nii` and `.nii.gz`, 2-D to 4-D; header, affine and every unchanged voxel come back bit for bit.
+"""NIfTI in: `.nii` and `.nii.gz`, 2-D to 4-D (nifti_writer.py writes them: header, affine and unchanged voxels bit for bit).
 
 Slices are cut across the direction that the header names (dim_info); else across the only axis of length 1; else across the axis with
 the largest voxel spacing (a 2-D multi-slice scan); else across the last spatial axis. Of the two other axes the later one becomes the
@@ -7,34 +7,30 @@ rows. Both steps are a transposition, so they are undone exactly. A 4-D file is 
 
 from __future__ import annotations
 
-import contextlib
-import gzip
-import io
 import logging
 import math
-import weakref
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nibabel as nib
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
 from numpy.typing import NDArray
 
-from onenex.bids import acquisition, free_name, sidecar, skip_reason, stem, write_sidecar
+from onenex.bids import acquisition, sidecar, skip_reason, stem
 from onenex.errors import DataError, OutOfDomain
 from onenex.series import FloatImages, FrameRef, Provenance, Series, SliceStack
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from onenex.nifti_writer import NiftiWriter
 
-_GZIP_LEVEL = 4
-_DESCRIP_BYTES = 80  # nifti1.h: char descrip[80]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Layout:
+class Layout:
     """How one file's array becomes (slice, row, column) volumes and back."""
 
     shape: tuple[int, int, int]
@@ -43,6 +39,8 @@ class _Layout:
     axes: tuple[int, int, int]
     """File axes that become slice, row, column."""
     dtype: np.dtype[Any]
+    byte_order: str
+    """Of the header, "<" or ">": a byte has none of its own."""
     offset: int
     """Bytes before the first voxel."""
     slope: float
@@ -54,7 +52,7 @@ class _Layout:
 class NiftiSource:
     """Reads the volumes of one file and writes derived ones (implements `onenex.series.Source`)."""
 
-    def __init__(self, path: Path, layout: _Layout) -> None:
+    def __init__(self, path: Path, layout: Layout) -> None:
         self.path = path
         self.layout = layout
         self._proxy: Any = ArrayProxy(  # type: ignore[no-untyped-call]
@@ -92,7 +90,7 @@ class NiftiSource:
         stored = self.stored(stack)
         images = np.empty(stored.shape, np.float32)
         for index, plane in enumerate(stored):
-            images[index] = _scaled(plane, self.layout)
+            images[index] = scaled(plane, self.layout)
         bad = images.size - int(np.isfinite(images).sum())
         if bad:
             where = int(np.argmax(~np.isfinite(images).all(axis=(1, 2)))) + 1
@@ -103,65 +101,14 @@ class NiftiSource:
 
     def writer(self, series: Series, folder: Path, provenance: Provenance) -> NiftiWriter:
         """Open a derived file inside `folder`."""
+        from onenex.nifti_writer import NiftiWriter
+
         return NiftiWriter(source=self, folder=folder, provenance=provenance)
 
-
-class NiftiWriter:
-    """Writes one derived file, volume by volume in the order of the source (implements `onenex.series.SeriesWriter`).
-
-    The bytes before the voxels (header, extensions) are the source's own, but for `descrip`, which gets a note where its 80 bytes have
-    room. A JSON sidecar of the source is copied, with what OneNEX did under the key "OneNEX".
-    """
-
-    def __init__(self, *, source: NiftiSource, folder: Path, provenance: Provenance) -> None:
-        self._source, self._provenance = source, provenance
-        self._path = free_name(folder.absolute(), source.path, provenance.description_suffix)
-        self._n_written = 0
-        gzipped = self._path.suffix == ".gz"
-        self._file = gzip.GzipFile(self._path, "wb", compresslevel=_GZIP_LEVEL, mtime=0) if gzipped else self._path.open("wb")
-        weakref.finalize(self, _let_go, self._file)
-        self._file.write(_noted_header(source, provenance))
-
-    def write(self, stack: SliceStack, images: FloatImages) -> None:
-        """Write one volume; voxels that equal the source's are written with the source's bits.
-
-        Raises
-        ------
-        DataError
-            The stack isn't the file's next volume, or `images` doesn't fit it.
-        OutOfDomain
-            `images` holds NaN or infinite voxels.
-        """
-        stored, layout = self._source.stored(stack), self._source.layout
-        if stack.frames[0].frame != self._n_written * len(stack.frames) or images.shape != stored.shape:
-            raise DataError(f"{self._path.name}: volumes must be written whole and in the order of {self._source.path}")
-        if not np.isfinite(images).all():
-            raise OutOfDomain(f"result for {self._source.path}, volume {self._n_written + 1}, holds NaN or infinite voxels: please report this")
-        result = np.empty(stored.shape, layout.dtype)
-        for index, (plane, old) in enumerate(zip(images, stored, strict=True)):
-            result[index] = _unscaled(plane, layout)
-            np.copyto(result[index], old, where=plane == _scaled(old, layout))
-        self._file.write(result.transpose(np.argsort(layout.axes)).tobytes(order="F"))
-        self._n_written += 1
-
-    def close(self) -> list[Path]:
-        """Finish the file and return it, followed by its sidecar if there is one.
-
-        Raises
-        ------
-        DataError
-            A volume is missing.
-        """
-        self._file.close()
-        if self._n_written != self._source.layout.n_volumes:
-            raise DataError(f"{self._path.name}: {self._n_written} of {self._source.layout.n_volumes} volumes were written")
-        return [self._path, *write_sidecar(self._path, self._source.path, self._provenance)]
-
-
-def _let_go(file: io.BufferedIOBase) -> None:
-    """Close a file that was given up; what a full disk still complains of then is known already."""
-    with contextlib.suppress(OSError):
-        file.close()
+    def map_writer(self, series: Series, folder: Path, provenance: Provenance, top: float) -> NiftiWriter:
+        """Open the file of a map inside `folder`; floats have room for anything, so `top` goes unused."""
+        del top
+        return self.writer(series, folder, provenance)
 
 
 def read_series(path: Path) -> list[Series]:
@@ -201,9 +148,9 @@ def read_series(path: Path) -> list[Series]:
     ]
 
 
-def _layout(path: Path) -> _Layout:
+def _layout(path: Path) -> Layout:
     """Read and check a header, and choose the slice direction (see the module's docstring)."""
-    image = _load(path)
+    image = load(path)
     header = image.header
     shape = tuple(int(length) for length in image.shape)
     while len(shape) > 4 and shape[-1] == 1:
@@ -220,11 +167,12 @@ def _layout(path: Path) -> _Layout:
     if path.suffix.lower() != ".gz" and path.stat().st_size < offset + n_bytes:
         raise DataError(f"{path} is truncated: its header asks for {offset + n_bytes} bytes, it has {path.stat().st_size}; fetch it again")
     axes = _axes(spatial, zooms, header.get_dim_info()[2])
-    return _Layout(
+    return Layout(
         shape=(spatial[0], spatial[1], spatial[2]),
         n_volumes=shape[3] if len(shape) == 4 else 1,
         axes=axes,
         dtype=dtype,
+        byte_order=header.endianness,
         offset=offset,
         slope=float(image.dataobj.slope),
         inter=float(image.dataobj.inter),
@@ -232,7 +180,7 @@ def _layout(path: Path) -> _Layout:
     )
 
 
-def _load(path: Path) -> Any:  # nibabel's classes are half typed
+def load(path: Path) -> Any:  # nibabel's classes are half typed
     """Open a file with nibabel, whose errors and odd formats become a DataError."""
     if not path.is_file():
         raise DataError(f"{path} does not exist or is no file")
@@ -261,36 +209,12 @@ def _axes(shape: tuple[int, ...], zooms: list[float], named: int | None) -> tupl
     return chosen, second, first
 
 
-def _scaled(stored: NDArray[Any], layout: _Layout) -> FloatImages:
+def scaled(stored: NDArray[Any], layout: Layout) -> FloatImages:
     """Numbers of the file → unit of the file, as float32 (nifti1.h: y = scl_slope · x + scl_inter)."""
     with np.errstate(over="ignore", invalid="ignore"):
         if (layout.slope, layout.inter) == (1.0, 0.0):
             return stored.astype(np.float32)
         return (stored.astype(np.float64) * layout.slope + layout.inter).astype(np.float32)
-
-
-def _unscaled(images: FloatImages, layout: _Layout) -> NDArray[Any]:
-    """Unit of the file → numbers of the file; integers are rounded, and clipped to what the type can hold."""
-    raw = (images.astype(np.float64) - layout.inter) / layout.slope
-    if layout.dtype.kind == "f":
-        return raw.astype(layout.dtype)
-    limits = np.iinfo(layout.dtype)
-    top = float(limits.max) if layout.dtype.itemsize < 8 else np.nextafter(float(limits.max), 0)
-    return np.clip(np.rint(raw), float(limits.min), top).astype(layout.dtype)
-
-
-def _noted_header(source: NiftiSource, provenance: Provenance) -> bytes:
-    """Return the bytes before the first voxel, with a note in `descrip` where it has room."""
-    with gzip.open(source.path) if source.path.suffix.lower() == ".gz" else source.path.open("rb") as file:
-        head = bytearray(file.read(source.layout.offset))
-    template = _load(source.path).header.structarr.dtype
-    header = np.frombuffer(head, template, count=1)
-    old = bytes(header["descrip"][0]).rstrip(b"\0 ")
-    note = f"OneNEX {provenance.version} {provenance.mode} s={provenance.strength:g} w={provenance.weights_hash}".encode("ascii", "replace")
-    new = b"; ".join(part for part in (old, note) if part)
-    if len(new) < _DESCRIP_BYTES:
-        header["descrip"] = new
-    return bytes(head)
 
 
 def _spacing_mm(header: Any, axes: tuple[int, int, int]) -> tuple[float, float, float] | None:

@@ -6,8 +6,9 @@ its `Source` (DICOM or NIfTI) reads them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -72,9 +73,22 @@ class SliceStack:
     """(between slices, between rows, between columns), mm; None when the source does not say."""
 
 
+class MapKind(StrEnum):
+    """What may be written beside a denoised series, as a series of its own."""
+
+    UNCERTAINTY = "uncertainty"
+    GUARD = "guard"
+
+
+MAP_MEANING: Mapping[MapKind, str] = {
+    MapKind.UNCERTAINTY: "standard deviation of the samples that the result is the mean of, in the unit of the source",
+    MapKind.GUARD: "suspicion of the guard in percent: the largest test statistic at each pixel over its limit; above 100 measured pixels come back",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What a derived series says about its own making."""
+    """What a derived series says about its own making: everything that decides its pixels."""
 
     version: str
     """OneNEX version."""
@@ -83,15 +97,48 @@ class Provenance:
     mode: str
     strength: float
     seed: int
+    preset: str | None = None
+    """Of the guided inference; None in mode `fast`, and so is `n_steps`."""
+    n_steps: int | None = None
+    """Most steps that a slice takes."""
+    n_samples: int = 1
+    guard: bool = True
+    told: Mapping[str, str] = field(default_factory=dict)
+    """Field of the acquisition → what the user said in place of the header."""
+    shows: MapKind | None = None
+    """None for the denoised images themselves."""
     description_suffix: str = "OneNEX"
-    """Appended to SeriesDescription."""
+    """Appended to SeriesDescription, followed by what a map shows."""
+
+    @property
+    def suffix(self) -> str:
+        """What SeriesDescription ends with."""
+        return f"{self.description_suffix} {self.shows}" if self.shows else self.description_suffix
+
+    def settings(self) -> dict[str, str | int | float | bool | dict[str, str]]:
+        """Return the settings by name, in the order in which people are told; those of mode `full` only where they mean something."""
+        settings: dict[str, str | int | float | bool | dict[str, str]] = {"mode": self.mode}
+        if self.preset is not None and self.n_steps is not None:
+            settings |= {"preset": self.preset, "steps": self.n_steps, "samples": self.n_samples}
+        settings |= {"strength": self.strength, "seed": self.seed, "guard": self.guard}
+        return settings | ({"told": dict(self.told)} if self.told else {})
 
 
 class SeriesWriter(Protocol):
     """Takes the results of one series, stack by stack."""
 
-    def write(self, stack: SliceStack, images: FloatImages) -> None:
-        """Write one stack; `images` (slice, row, column) in the unit that `Source.images` returned."""
+    def write(self, stack: SliceStack, images: FloatImages, notes: Sequence[str] = ()) -> None:
+        """Write one stack.
+
+        Parameters
+        ----------
+        stack
+            A stack of the series, once.
+        images
+            (slice, row, column) in the unit that `Source.images` returned; of a map, in its own.
+        notes
+            A sentence a slice on what happened to it, "" for nothing; or no sentences at all.
+        """
 
     def close(self) -> list[Path]:
         """Finish the series and return the files written, as absolute paths inside the folder given to `Source.writer`."""
@@ -111,6 +158,15 @@ class Source(Protocol):
 
     def writer(self, series: Series, folder: Path, provenance: Provenance) -> SeriesWriter:
         """Open a derived series inside `folder`, which exists and is ours alone (the pipeline renames it when all is done)."""
+
+    def map_writer(self, series: Series, folder: Path, provenance: Provenance, top: float) -> SeriesWriter:
+        """Open the series of the map that `provenance.shows`, inside `folder`.
+
+        Parameters
+        ----------
+        top
+            Largest value that the map needs to hold, > 0; a format of integers clips what lies beyond.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)

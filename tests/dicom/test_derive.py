@@ -11,7 +11,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import JPEG2000, UID, ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless
 
-from onenex.dicom.derive import MAX_IS, derive, derived_description, derived_image_type, derived_series_number, derived_uid
+from onenex.dicom.derive import derive
+from onenex.dicom.identity import MAX_IS, derived_description, derived_image_type, derived_series_number, derived_uid
 from onenex.errors import MissingTag
 from tests.dicom.derived import PROVENANCE, WHEN, darker, differences, read, same, write_derived
 from tests.dicom.make import classic_dataset, make_enhanced, make_series, phantom

@@ -28,8 +28,9 @@ from pydicom.uid import (
 )
 
 from onenex.dicom.encode import output_syntax
+from onenex.dicom.folder import IMPLEMENTATION_CLASS_UID
 from onenex.dicom.source import DicomSource
-from onenex.dicom.write import IMPLEMENTATION_CLASS_UID, DerivedSeriesWriter
+from onenex.dicom.write import DerivedSeriesWriter
 from onenex.errors import InconsistentSeries, OutOfDomain
 from tests.dicom.derived import PROVENANCE, coded, darker, differences, read, same, series_of, write_derived
 from tests.dicom.make import classic_dataset, make_enhanced, make_series, phantom, put_pixels, save
@@ -246,7 +247,7 @@ def test_what_cannot_be_written_is_named_but_not_quoted(tmp_path: Path, monkeypa
         raise ValueError("bad value: Doe^Jane")
 
     sources = make_series(tmp_path / "in", 1, 6, 5)
-    monkeypatch.setattr("onenex.dicom.write.dcmwrite", refuse)
+    monkeypatch.setattr("onenex.dicom.folder.dcmwrite", refuse)
     with pytest.raises(InconsistentSeries, match=r"im0000\.dcm: its header holds a value .*ValueError") as refused:
         write_derived(sources, tmp_path / "out")
     assert "Doe" not in str(refused.value)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onenex.report.collect import Collector, Findings, representative
+from onenex.report.collect import Collector, Findings, Look, representative
 from onenex.report.page import MAX_SIDE, PAGE_BYTES, Entry, pictures_per_series, render
 from onenex.report.png import png, to_bytes
 from onenex.results import SeriesResult
@@ -28,11 +28,18 @@ def disc(shape: tuple[int, int, int] = (4, 96, 80), seed: int = 0) -> FloatImage
     return (SCALE * ((x**2 + y**2) < 0.7) + generator.normal(0, SIGMA, shape)).astype(np.float32)
 
 
+def labels(images: FloatImages) -> list[str]:
+    return [f"slice {index + 1}" for index in range(len(images))]
+
+
+def look(_: int) -> Look:
+    return Look()
+
+
 def collected(images: FloatImages, shown: tuple[int, ...]) -> Findings:
     collector = Collector(shown, SCALE)
     denoised = FakeModel(sigma=SIGMA).denoise(images, Acquisition())
-    wanted = collector.wants(0, len(images))
-    collector.add(images, denoised, {i: f"slice {i + 1}" for i in wanted}, dict.fromkeys(wanted, ((0.0, 1200.0), 1.0)))
+    collector.add(images, denoised, labels(images), lambda _: Look(window=(0.0, 1200.0)))
     return collector.findings()
 
 
@@ -71,7 +78,7 @@ def test_page_escapes_header_text_and_holds_no_folder_names(page: str) -> None:
 
 def test_page_refers_to_nothing_outside_itself(page: str) -> None:
     sources = re.findall(r'(?:src|href)="([^"]{0,40})', page)
-    assert len(sources) == 3 * 5
+    assert len(sources) == 3 * 7
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert not re.search(r"https?://|@import|url\(", page)
 
@@ -81,7 +88,7 @@ def test_numbers_of_a_perfect_answer_are_those_of_the_simulation() -> None:
     truth = SCALE * (np.abs(noisy) > SCALE / 2).astype(np.float32)
     sigma = np.full_like(noisy, SIGMA)
     collector = Collector((), SCALE)
-    collector.add(noisy, Denoised(images=truth, noise_sigma=sigma, mode="fast", strength=1.0, seed=0, weights_hash=""), {}, {})
+    collector.add(noisy, Denoised(images=truth, noise_sigma=sigma, mode="fast", strength=1.0, seed=0, weights_hash=""), labels(noisy), look)
     findings = collector.findings()
     assert findings.snr_before == pytest.approx(SCALE / SIGMA, rel=0.01)
     assert findings.noise_sigma == pytest.approx(SIGMA)
@@ -96,7 +103,7 @@ def test_snr_after_follows_the_fall_of_the_noise_left() -> None:
     truth = SCALE * (np.abs(noisy) > SCALE / 2).astype(np.float32)
     half = (truth + noisy) / 2
     collector = Collector((), SCALE)
-    collector.add(noisy, Denoised(images=half, noise_sigma=np.full_like(noisy, SIGMA), mode="fast", strength=1.0, seed=0, weights_hash=""), {}, {})
+    collector.add(noisy, Denoised(images=half, noise_sigma=np.full_like(noisy, SIGMA), mode="fast", strength=1.0, seed=0, weights_hash=""), labels(noisy), look)
     assert collector.findings().snr_after == pytest.approx(2 * SCALE / SIGMA, rel=0.03)
 
 
@@ -104,7 +111,7 @@ def test_collector_without_foreground_or_noise_says_nothing_rather_than_infinity
     empty = collected(np.zeros((2, 32, 32), np.float32), (0,))
     assert (empty.snr_before, empty.snr_after, empty.noise_sigma, empty.residual_sigma) == (None, None, None, None)
     clean = Collector((), SCALE)
-    clean.add(disc(), FakeModel(sigma=0.0).denoise(disc(), Acquisition()), {}, {})
+    clean.add(disc(), FakeModel(sigma=0.0).denoise(disc(), Acquisition()), labels(disc()), look)
     assert clean.findings().snr_before is None
     assert "–" in render([entry("denoised", "empty", findings=empty)], {})
 

@@ -7,7 +7,7 @@ acquisition, private elements (geometry and diffusion often live there only). do
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta, timezone
 
 from pydicom.dataset import Dataset
@@ -17,21 +17,24 @@ from pydicom.uid import (
     HTJ2K,
     JPEG2000,
     JPEG2000MC,
-    UID,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
     JPEGLSNearLossless,
-    generate_uid,
 )
 
 from onenex.dicom.frames import FrameHeader
+from onenex.dicom.identity import (
+    MAX_LO,
+    MAX_ST,
+    derivation_description,
+    derived_description,
+    derived_image_type,
+    derived_series_number,
+    derived_uid,
+    values_of,
+)
 from onenex.errors import MissingTag
-from onenex.series import Provenance
-
-SERIES_NUMBER_OFFSET = 100_000
-"""Added to SeriesNumber: beyond the conventions of every vendor (GE ×100, Philips ×100 + reconstruction, Siemens + few)."""
-
-MAX_IS, MAX_LO, MAX_ST = 2**31 - 1, 64, 1024  # PS3.5 table 6.2-1
+from onenex.series import MapKind, Provenance
 
 _DROPPED = (
     "IconImageSequence",  # a thumbnail of the source's pixels
@@ -56,12 +59,21 @@ _PULSE_SEQUENCE = (
 )  # fmt: skip
 """Conditional attributes of the MR Pulse Sequence module (PS3.3 C.8.13.4): required of ORIGINAL and MIXED images only (docs/decisions/0004)."""
 
+DERIVATION_CODES = {
+    None: ("113087", "DCM", "Smoothing"),
+    MapKind.UNCERTAINTY: ("113061", "DCM", "Standard Deviation"),
+    MapKind.GUARD: ("113071", "DCM", "Z-score"),
+}
+"""PS3.16 CID 7203, which is extensible, has no code for noise reduction: the nearest one, and the text says the rest."""
+
 _ALWAYS_LOSSY = {JPEGBaseline8Bit: "ISO_10918_1", JPEGExtended12Bit: "ISO_10918_1", JPEGLSNearLossless: "ISO_14495_1"}
 _PERHAPS_LOSSY = {JPEG2000: "ISO_15444_1", JPEG2000MC: "ISO_15444_1", HTJ2K: "ISO_15444_15"}
 """Transfer syntaxes → LossyImageCompressionMethod (PS3.3 C.7.6.1.1.5.1)."""
 
 
-def derive(source: Dataset, provenance: Provenance, *, when: datetime, frames: Collection[int] | None = None) -> Dataset:
+def derive(
+    source: Dataset, provenance: Provenance, *, when: datetime, frames: Collection[int] | None = None, notes: Mapping[int, str] | None = None
+) -> Dataset:
     """Return the header of the image derived from `source`; `source` stays as it is.
 
     Classic single-frame images carry the derivation at the top level (General Image module, PS3.3 C.7.6.1), multi-frame
@@ -76,6 +88,8 @@ def derive(source: Dataset, provenance: Provenance, *, when: datetime, frames: C
     frames
         0-based frames whose pixels are derived; None means all. The others keep their FrameType and get no
         derivation, and ImageType says MIXED instead of DERIVED when some of them are original.
+    notes
+        0-based frame (0 for a classic image) → a sentence on what happened to it.
 
     Raises
     ------
@@ -88,8 +102,8 @@ def derive(source: Dataset, provenance: Provenance, *, when: datetime, frames: C
     for keyword in ("ConcatenationUID", "SOPInstanceUIDOfConcatenationSource"):
         if source.get(keyword):
             setattr(derived, keyword, derived_uid(source[keyword].value, provenance))
-    derived.SeriesNumber = derived_series_number(FrameHeader(source).integer("SeriesNumber"))
-    derived.SeriesDescription = derived_description(source.get("SeriesDescription"), provenance.description_suffix)
+    derived.SeriesNumber = derived_series_number(FrameHeader(source).integer("SeriesNumber"), provenance.shows)
+    derived.SeriesDescription = derived_description(source.get("SeriesDescription"), provenance.suffix)
     if source.get("ContentQualification") == "PRODUCT":  # PS3.3 C.8.13.2.1.1: made with software that is no approved product
         derived.ContentQualification = "RESEARCH"
     created = when.astimezone(_zone(source) or when.tzinfo)
@@ -98,60 +112,12 @@ def derive(source: Dataset, provenance: Provenance, *, when: datetime, frames: C
     _append(derived, "ContributingEquipmentSequence", _equipment(provenance, created))
     _keep_lossy_history(source, derived)
     if "PerFrameFunctionalGroupsSequence" in source:
-        _derive_frames(source, derived, provenance, frames)
+        _derive_frames(source, derived, provenance, {index: (notes or {}).get(index, "") for index in _chosen(source, frames)})
     else:
         derived.ImageType = derived_image_type(source.get("ImageType"))
-        _set_derivation(derived, provenance)
+        _set_derivation(derived, provenance, (notes or {}).get(0, ""))
         derived.SourceImageSequence = Sequence([_source_image(source)])
     return derived
-
-
-def derived_uid(source_uid: str, provenance: Provenance) -> UID:
-    """Return the UID of what is derived from `source_uid`.
-
-    It's a hash of the source's UID and of everything that decides the result (version, weights, mode, strength, seed), so
-    the same run on the same images gives the same UIDs: sent twice, an archive keeps one copy. Another device (CPU, GPU)
-    may differ in the last grey level under the same UID.
-    """
-    decisive = (provenance.version, provenance.weights_hash, provenance.mode, repr(float(provenance.strength)), str(provenance.seed))
-    return generate_uid(entropy_srcs=["OneNEX", str(source_uid), *(f"|{part}" for part in decisive)])
-
-
-def derived_series_number(number: int | None) -> int:
-    """Return SeriesNumber + 100000, within what an IS can hold (−2³¹ … 2³¹ − 1)."""
-    value = number or 0
-    return value + SERIES_NUMBER_OFFSET if value <= MAX_IS - SERIES_NUMBER_OFFSET else value - SERIES_NUMBER_OFFSET
-
-
-def derived_description(description: str | None, suffix: str) -> str:
-    """Return the description with the suffix, shortened in the middle to the 64 characters of an LO.
-
-    The suffix is put in ASCII, which every SpecificCharacterSet can write.
-    """
-    suffix = suffix.encode("ascii", "ignore").decode().replace("\\", " ").strip()[:MAX_LO] or "OneNEX"
-    head = str(description or "").strip()[: max(0, MAX_LO - len(suffix) - 1)].rstrip()
-    return f"{head} {suffix}".strip()
-
-
-def derivation_description(provenance: Provenance) -> str:
-    """Return the sentence that says how the pixels were made."""
-    return (
-        f"Denoised by OneNEX {provenance.version}: mode {provenance.mode}, strength {provenance.strength:g}, "
-        f"seed {provenance.seed}, weights {provenance.weights_hash}. Research use only."
-    )
-
-
-def derived_image_type(image_type: object) -> list[str]:
-    """Return ImageType (or FrameType) with value 1 = DERIVED and everything else as it was."""
-    values = _values(image_type) or ["ORIGINAL", "PRIMARY", "OTHER"]
-    return ["DERIVED", *(values[1:] or ["PRIMARY"])]
-
-
-def _values(value: object) -> list[str]:
-    """Return a multi-valued string element as a list."""
-    if value in (None, ""):
-        return []
-    return [value] if isinstance(value, str) else [str(part) for part in value]  # type: ignore[attr-defined]
 
 
 def _required(source: Dataset, keyword: str) -> str:
@@ -207,15 +173,12 @@ def _equipment(provenance: Provenance, created: datetime) -> Dataset:
     return item
 
 
-def _set_derivation(dataset: Dataset, provenance: Provenance) -> None:
-    """Say how the image was made, after what the source says of its own making.
-
-    PS3.16 CID 7203 has no code for noise reduction; 113087 "Smoothing" is the nearest, and the text says the rest.
-    """
-    text = derivation_description(provenance)[:MAX_ST]
+def _set_derivation(dataset: Dataset, provenance: Provenance, note: str) -> None:
+    """Say how the image was made, after what the source says of its own making."""
+    text = derivation_description(provenance, note)[:MAX_ST]
     earlier = str(dataset.get("DerivationDescription") or "").strip()[: max(0, MAX_ST - len(text) - 2)]
     dataset.DerivationDescription = f"{earlier}; {text}" if earlier else text
-    _append(dataset, "DerivationCodeSequence", _code("113087", "DCM", "Smoothing"))
+    _append(dataset, "DerivationCodeSequence", _code(*DERIVATION_CODES[provenance.shows]))
 
 
 def _source_image(source: Dataset, frame: int | None = None) -> Dataset:
@@ -240,28 +203,37 @@ def _keep_lossy_history(source: Dataset, derived: Dataset) -> None:
             derived.LossyImageCompressionMethod = {**_ALWAYS_LOSSY, **_PERHAPS_LOSSY}[syntax]
 
 
-def _derive_frames(source: Dataset, derived: Dataset, provenance: Provenance, frames: Collection[int] | None) -> None:
-    """Write the derivation of every derived frame, and the evidence that the macro asks for at the top level."""
+def _chosen(source: Dataset, frames: Collection[int] | None) -> list[int]:
+    """Return the derived frames in rising order."""
+    return list(range(len(source.PerFrameFunctionalGroupsSequence))) if frames is None else sorted(frames)
+
+
+def _derive_frames(source: Dataset, derived: Dataset, provenance: Provenance, chosen: Mapping[int, str]) -> None:
+    """Write the derivation of every chosen frame, with its note, and the evidence that the macro asks for at the top level."""
     per_frame = derived.PerFrameFunctionalGroupsSequence
-    chosen = range(len(per_frame)) if frames is None else sorted(frames)
     if len(chosen) < len(per_frame):
         _unshare(derived, "MRImageFrameTypeSequence")
     _unshare(derived, "DerivationImageSequence")
     for group in [*(derived.get("SharedFunctionalGroupsSequence") or []), *(per_frame[index] for index in chosen)]:
         for frame_type in group.get("MRImageFrameTypeSequence") or []:
             frame_type.FrameType = derived_image_type(frame_type.get("FrameType"))
-    for index in chosen:
+    for index, note in chosen.items():
         item = Dataset()
-        _set_derivation(item, provenance)
+        _set_derivation(item, provenance, note)
         item.SourceImageSequence = Sequence([_source_image(source, index)])
         _append(per_frame[index], "DerivationImageSequence", item)
     _append(derived, "SourceImageEvidenceSequence", _evidence(source))
     derived.ImageType = derived_image_type(source.get("ImageType"))
-    if len(chosen) < len(per_frame) and _values(source.get("ImageType"))[:1] != ["DERIVED"]:
+    if len(chosen) < len(per_frame) and values_of(source.get("ImageType"))[:1] != ["DERIVED"]:
         derived.ImageType = ["MIXED", *derived.ImageType[1:]]
-    if derived.ImageType[0] == "DERIVED" and _values(source.get("ImageType"))[:1] != ["DERIVED"]:
-        for keyword in _PULSE_SEQUENCE:
-            derived.pop(Tag(keyword), None)
+    if derived.ImageType[0] == "DERIVED" and values_of(source.get("ImageType"))[:1] != ["DERIVED"]:
+        drop_pulse_sequence(derived)
+
+
+def drop_pulse_sequence(derived: Dataset) -> None:
+    """Remove what validators reject in an enhanced image that is DERIVED (docs/decisions/0004)."""
+    for keyword in _PULSE_SEQUENCE:
+        derived.pop(Tag(keyword), None)
 
 
 def _unshare(derived: Dataset, keyword: str) -> None:

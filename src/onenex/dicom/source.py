@@ -121,6 +121,12 @@ class DicomSource:
 
         return DerivedSeriesWriter(series=series, source=self, folder=folder, provenance=provenance)
 
+    def map_writer(self, series: Series, folder: Path, provenance: Provenance, top: float) -> SeriesWriter:
+        """Open the series of a map inside `folder` (see `onenex.series.Source`)."""
+        from onenex.dicom.maps import MapSeriesWriter
+
+        return MapSeriesWriter(series=series, source=self, folder=folder, provenance=provenance, top=top)
+
 
 def _header(path: Path) -> Dataset:
     header = read_header(path) if path.is_file() else None

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import re
-import struct
-import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,22 +11,18 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import dcmwrite
 from pydicom.dataelem import DataElement
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import UID, ExplicitVRBigEndian, RLELossless
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
-from onenex.dicom.derive import derive, derived_description, derived_series_number
-from onenex.dicom.encode import output_syntax, set_pixels, swap_binary
+from onenex.dicom.derive import derive
 from onenex.dicom.files import quiet
+from onenex.dicom.folder import SeriesFolder
 from onenex.dicom.pixels import PixelCoding, embed, extract, to_stored
-from onenex.errors import InconsistentSeries, OutOfDomain
+from onenex.errors import OutOfDomain
 from onenex.series import FloatImages, FrameRef, Provenance, Series, SliceStack
 
 logger = logging.getLogger(__name__)
-
-IMPLEMENTATION_CLASS_UID = UID("2.25.331450087664141493860100944896329199783")
-"""Names OneNEX as the software that wrote a file (PS3.7 D.3.3.2)."""
 
 
 class PixelSource(Protocol):
@@ -52,6 +45,7 @@ class _Instance:
     frames: NDArray[Any]
     """(frame, row, column) container words; those not in `done` are not set."""
     done: set[int] = field(default_factory=set)
+    notes: dict[int, str] = field(default_factory=dict)
     changed: bool = False
     """Whether any stored value differs from the source's."""
 
@@ -80,11 +74,10 @@ class DerivedSeriesWriter:
         self._source = source
         self._provenance = provenance
         self._when = when or datetime.now(UTC).astimezone()
-        self._folder = _new_folder(folder.absolute(), series, provenance)
+        self._folder = SeriesFolder(folder, series, provenance)
         self._open: dict[Path, _Instance] = {}
-        self._files: list[Path] = []
 
-    def write(self, stack: SliceStack, images: FloatImages) -> None:
+    def write(self, stack: SliceStack, images: FloatImages, notes: Sequence[str] = ()) -> None:
         """Write one stack.
 
         Parameters
@@ -93,6 +86,8 @@ class DerivedSeriesWriter:
             A stack of the source series, once.
         images
             (slice, row, column) in the unit of `Source.images`. A pixel that equals the source's keeps its stored bits.
+        notes
+            A sentence a slice for its DerivationDescription, "" for none.
 
         Raises
         ------
@@ -111,6 +106,8 @@ class DerivedSeriesWriter:
             instance.changed |= not np.array_equal(stored, original)
             instance.frames[ref.frame] = embed(stored, words, coding)
             instance.done.add(ref.frame)
+            if notes:
+                instance.notes[ref.frame] = notes[index]
             if len(instance.done) == len(instance.frames):
                 self._finish(ref.path)
 
@@ -119,8 +116,8 @@ class DerivedSeriesWriter:
         for path in list(self._open):
             self._fill(path)
             self._finish(path)
-        logger.info("derived series written files=%d", len(self._files))
-        return list(self._files)
+        logger.info("derived series written files=%d", len(self._folder.files))
+        return list(self._folder.files)
 
     def _instance(self, ref: FrameRef, coding: PixelCoding, words: NDArray[Any]) -> _Instance:
         """Return the file that a frame belongs to, opening it at its first frame."""
@@ -143,48 +140,10 @@ class DerivedSeriesWriter:
         """Write one file and forget its pixels."""
         instance = self._open.pop(path)
         with quiet():
-            derived = derive(instance.header, self._provenance, when=self._when, frames=instance.done)
+            derived = derive(instance.header, self._provenance, when=self._when, frames=instance.done, notes=instance.notes)
             if instance.changed:
                 _update_extremes(derived, instance.frames, instance.coding)
-            source_syntax = UID(instance.header.file_meta.TransferSyntaxUID)
-            if source_syntax == ExplicitVRBigEndian:
-                swap_binary(derived)
-            if source_syntax.is_encapsulated and source_syntax != RLELossless:  # codecs return values, not words
-                derived.HighBit = int(derived.BitsStored) - 1
-            derived.file_meta = _file_meta(derived, self._provenance)
-            derived.file_meta.TransferSyntaxUID = set_pixels(derived, instance.frames, output_syntax(source_syntax))
-            self._save(path, derived)
-
-    def _save(self, path: Path, derived: Dataset) -> None:
-        """Write the next file. What a damaged value of the source makes pydicom raise is named by its kind: its text may quote the value."""
-        target = self._folder / f"IM{len(self._files) + 1:04d}.dcm"
-        try:
-            dcmwrite(target, derived, enforce_file_format=True)
-        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, NotImplementedError, struct.error) as error:
-            raise InconsistentSeries(
-                f"{path}: its header holds a value that cannot be written again ({type(error).__name__}): repair the file or send it again"
-            ) from error
-        self._files.append(target)
-
-
-def _new_folder(parent: Path, series: Series, provenance: Provenance) -> Path:
-    """Make the series' own folder: number and description in plain ASCII, and a counter where that is taken."""
-    description = derived_description(series.description, provenance.description_suffix)
-    name = f"{derived_series_number(series.number)}_{_plain(description)}"
-    for number in range(1, 10_000):
-        folder = parent / (name if number == 1 else f"{name}_{number}")
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            continue
-        return folder
-    raise FileExistsError(f"{parent} holds too many series named {name}")
-
-
-def _plain(text: str) -> str:
-    """Return `text` with nothing in it that any filesystem could object to."""
-    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    return re.sub(r"[^A-Za-z0-9+-]+", "_", ascii_text).strip("_") or "OneNEX"
+            self._folder.save(derived, instance.frames, path, UID(instance.header.file_meta.TransferSyntaxUID))
 
 
 def _update_extremes(derived: Dataset, frames: NDArray[Any], coding: PixelCoding) -> None:
@@ -203,13 +162,3 @@ def _update_extremes(derived: Dataset, frames: NDArray[Any], coding: PixelCoding
             delattr(derived, keyword)
             if low <= value <= high:
                 derived.add(DataElement(keyword, vr, value))
-
-
-def _file_meta(derived: Dataset, provenance: Provenance) -> FileMetaDataset:
-    """Return the File Meta Information (PS3.10 7.1) but the transfer syntax."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = derived.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = derived.SOPInstanceUID
-    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
-    meta.ImplementationVersionName = f"ONENEX_{provenance.version}"[:16]
-    return meta

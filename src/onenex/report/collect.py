@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onenex.series import Denoised, FloatImages
+from onenex.results import GuardSummary, TouchedSlice
+from onenex.series import Denoised, FloatImages, GuardNote
 
 HISTOGRAM_EDGES = np.linspace(-5.0, 5.0, 41)
 """Bins of the residual, in units of the local noise."""
@@ -32,6 +34,20 @@ class Picture:
     """(lowest, highest) value shown."""
     aspect: float
     """Height of a pixel over its width."""
+    uncertainty: FloatImages | None = None
+    """(row, column), the unit of the source; None where there is none."""
+    suspicion: FloatImages | None = None
+    """(row, column), 1 = the guard's limit; None where it judged nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """How a slice is shown."""
+
+    window: tuple[float, float] | None = None
+    """(lowest, highest) value; None takes percentiles."""
+    aspect: float = 1.0
+    """Height of a pixel over its width."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +65,10 @@ class Findings:
     """Root mean square of what was taken away in the foreground, in units of the local noise."""
     histogram: NDArray[np.int64]
     """Foreground pixels per bin of `HISTOGRAM_EDGES`."""
+    notes: tuple[str, ...] = ()
+    """The model's, each once."""
+    guard: GuardSummary | None = None
+    """None when the guard was off or had nothing to judge."""
 
 
 def representative(n_images: int, wanted: int) -> tuple[int, ...]:
@@ -57,22 +77,22 @@ def representative(n_images: int, wanted: int) -> tuple[int, ...]:
 
 
 class Collector:
-    """Takes stacks of one series in order; holds only the few slices to be shown."""
+    """Takes stacks of one series in order; holds only the few slices to be shown, and the one that the guard liked least."""
 
     def __init__(self, shown: tuple[int, ...], scale: float) -> None:
         self._shown = frozenset(shown)
         self._threshold = FOREGROUND_SHARE * scale
         self._seen = 0
         self._pictures: list[Picture] = []
+        self._worst: Picture | None = None
+        self._notes: dict[str, None] = {}
+        self._n_judged = 0
+        self._touched: list[TouchedSlice] = []
         self._pixels, self._signal, self._noise, self._power = 0, 0.0, 0.0, 0.0
         self._detail = np.zeros(2)
         self._histogram = np.zeros(len(HISTOGRAM_EDGES) - 1, np.int64)
 
-    def wants(self, first: int, n: int) -> list[int]:
-        """Return which of the `n` slices from `first` on (series-wide) are shown, counted from 0 within them."""
-        return [index - first for index in sorted(self._shown) if first <= index < first + n]
-
-    def add(self, before: FloatImages, denoised: Denoised, labels: dict[int, str], look: dict[int, tuple[tuple[float, float] | None, float]]) -> None:
+    def add(self, before: FloatImages, denoised: Denoised, labels: Sequence[str], look: Callable[[int], Look]) -> None:
         """Take the next stack.
 
         Parameters
@@ -82,27 +102,32 @@ class Collector:
         denoised
             The model's answer to it.
         labels
-            Slice within the stack → what the page calls it; only these slices are shown.
+            What each slice is called.
         look
-            Slice within the stack → (window as lowest and highest value, or None to take percentiles; pixel height over width).
+            Slice within the stack → how to show it; asked only of slices that are shown.
         """
+        self._notes |= dict.fromkeys(denoised.notes)
         for index, (old, new, sigma) in enumerate(zip(before, denoised.images, denoised.noise_sigma, strict=True)):
             ratio = np.divide(old - new, sigma, out=np.zeros_like(old), where=sigma > 0)
             self._measure(old, new, sigma, ratio)
-            if index in labels:
-                window, aspect = look[index]
-                self._pictures.append(
-                    Picture(
-                        label=labels[index],
-                        before=old.copy(),
-                        after=new.copy(),
-                        residual=ratio,
-                        noise_sigma=sigma.copy(),
-                        window=window or _robust_window(old),
-                        aspect=aspect,
-                    )
-                )
+            shown = self._seen + index in self._shown
+            note = denoised.guard[index] if denoised.guard is not None else None
+            worse = note is not None and self._judge(note, labels[index])
+            if shown or (worse and self._shown):
+                maps = (ratio, None if denoised.uncertainty is None else denoised.uncertainty[index], None if note is None else note.suspicion)
+                picture = _picture(labels[index], look(index), (old, new, sigma), maps)
+                self._pictures += [picture] if shown else []
+                self._worst = picture if worse else self._worst
         self._seen += len(before)
+
+    def _judge(self, note: GuardNote, label: str) -> bool:
+        """Count one slice that the guard judged; return whether it's the worst so far of those that did not pass."""
+        self._n_judged += 1
+        if note.passed:
+            return False
+        found = TouchedSlice(label=label, share_given_up=note.share_given_up, kept=note.kept, reasons=note.reasons)
+        self._touched.append(found)
+        return min(self._touched, key=_badness) is found
 
     def _measure(self, old: FloatImages, new: FloatImages, sigma: FloatImages, ratio: FloatImages) -> None:
         inside = (new > self._threshold) & (new > 2 * sigma)
@@ -120,15 +145,42 @@ class Collector:
         """Return what was seen so far."""
         n = self._pixels
         before = self._signal / self._noise if self._noise > 0 else None
+        extra = [] if self._worst is None or any(picture is self._worst for picture in self._pictures) else [self._worst]
         falls = self._detail[1] > 0 and self._detail[0] > 0
         return Findings(
-            pictures=tuple(self._pictures),
+            pictures=(*self._pictures, *extra),
             snr_before=before,
             snr_after=before * float(self._detail[0] / self._detail[1]) if before is not None and falls else None,
             noise_sigma=self._noise / n if n else None,
             residual_sigma=float(np.sqrt(self._power / n)) if n else None,
             histogram=self._histogram.copy(),
+            notes=tuple(self._notes),
+            guard=GuardSummary(n_slices=self._n_judged, touched=tuple(sorted(self._touched, key=_badness))) if self._n_judged else None,
         )
+
+
+def _picture(
+    label: str, look: Look, images: tuple[FloatImages, FloatImages, FloatImages], maps: tuple[FloatImages, FloatImages | None, FloatImages | None]
+) -> Picture:
+    """Copy what a picture needs: `images` are before, after and noise, `maps` residual, uncertainty and suspicion."""
+    before, after, noise_sigma = (image.copy() for image in images)
+    residual, uncertainty, suspicion = (None if one is None else one.copy() for one in maps)
+    return Picture(
+        label=label,
+        before=before,
+        after=after,
+        residual=np.zeros_like(before) if residual is None else residual,
+        noise_sigma=noise_sigma,
+        window=look.window or _robust_window(before),
+        aspect=look.aspect,
+        uncertainty=uncertainty,
+        suspicion=suspicion,
+    )
+
+
+def _badness(touched: TouchedSlice) -> tuple[float, float]:
+    """Return what sorts the slices of the guard: given up entirely first, then by the share given up."""
+    return touched.kept, -touched.share_given_up
 
 
 def _robust_window(image: FloatImages) -> tuple[float, float]:

@@ -11,6 +11,7 @@ import jinja2
 import numpy as np
 
 from onenex.report.collect import HISTOGRAM_EDGES, Findings, Picture
+from onenex.report.guard import SHOWN_FROM, SHOWN_TO, described, overlay, overlay_bar, overlay_palette
 from onenex.report.png import data_uri, palette, to_bytes
 from onenex.results import SeriesResult
 from onenex.series import UNKNOWN, Acquisition, FloatImages, Series
@@ -24,7 +25,7 @@ PAGE_BYTES = 8_000_000
 MAX_SIDE = 640
 """Longer sides are averaged down by a whole factor, and the page says so."""
 
-_BYTES_PER_PIXEL = 1.6
+_BYTES_PER_PIXEL, _BYTES_PER_MAP_PIXEL = 1.6, 0.4
 _FIELDS = (
     ("vendor", "vendor", ""),
     ("organ", "organ", ""),
@@ -61,10 +62,18 @@ class Entry:
         )
 
 
-def pictures_per_series(pixels: Sequence[int]) -> int:
-    """Return how many slices (0 … 3) of each series fit the page, given the pixels of one slice of every series."""
+def pictures_per_series(pixels: Sequence[int], n_maps: int = 0) -> int:
+    """Return how many slices (0 … 3) of each series fit the page, given the pixels of one slice of every series.
+
+    Parameters
+    ----------
+    pixels
+        Of one slice of every series.
+    n_maps
+        Further maps shown of each slice (uncertainty, suspicion).
+    """
     total = sum(min(n, MAX_SIDE**2) for n in pixels)
-    fit = PAGE_BYTES // max(1, int(total * _BYTES_PER_PIXEL))
+    fit = PAGE_BYTES // max(1, int(total * (_BYTES_PER_PIXEL + n_maps * _BYTES_PER_MAP_PIXEL)))
     return min(3, max(fit, 1 if len(pixels) <= 24 else 0))
 
 
@@ -76,17 +85,20 @@ def render(entries: list[Entry], settings: Mapping[str, str]) -> str:
     entries
         Every series of the run, in its order.
     settings
-        Name → value, shown at the head of the page (mode, strength, seed, version, weights …).
+        Name → value, shown at the head of the page (mode, strength, seed, guard, version, weights …).
     """
+    denoised = [entry for entry in entries if entry.findings is not None]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("onenex.report", "."), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.get_template("page.html").render(
         settings=settings,
-        denoised=[_series(entry) for entry in entries if entry.findings is not None],
+        denoised=[_series(entry) for entry in denoised],
+        guard_off=any(not entry.result.settings.get("guard", True) for entry in denoised),
         others=[entry for entry in entries if entry.findings is None],
         counts={status: sum(entry.result.status == status for entry in entries) for status in ("denoised", "skipped", "failed")},
         residual_range=RESIDUAL_RANGE,
+        suspicion_range=(SHOWN_FROM, SHOWN_TO),
     )
 
 
@@ -109,6 +121,9 @@ def _series(entry: Entry) -> dict[str, Any]:
         "acquisition": _known(entry.acquisition),
         "unknown": ", ".join(label for name, label, _ in _FIELDS if getattr(entry.acquisition, name) in (None, UNKNOWN)),
         "pictures": [_picture(picture) for picture in findings.pictures],
+        "samples": entry.result.settings.get("samples", 1),
+        "guard": described(findings.guard, entry.result.settings.get("guard", True)),
+        "notes": entry.result.notes,
         "histogram": _histogram(findings),
     }
 
@@ -134,23 +149,39 @@ def _known(acquisition: Acquisition) -> list[tuple[str, str, str]]:
 
 def _picture(picture: Picture) -> dict[str, Any]:
     factor = int(np.ceil(max(picture.before.shape) / MAX_SIDE))
-    before, after, residual, sigma = (_shrink(image, factor) for image in (picture.before, picture.after, picture.residual, picture.noise_sigma))
+    before, after, residual = (_shrink(image, factor) for image in (picture.before, picture.after, picture.residual))
     low, high = picture.window
-    top = 1.2 * float(np.percentile(sigma, 99.5))
     rows, columns = before.shape
     return {
         "label": picture.label,
         "before": data_uri(to_bytes(before, low, high)),
         "after": data_uri(to_bytes(after, low, high)),
         "residual": data_uri(to_bytes(residual, -RESIDUAL_RANGE, RESIDUAL_RANGE, levels=65)),
-        "noise": data_uri(to_bytes(sigma, 0.0, top, levels=65), palette("cividis")),
-        "noise_bar": data_uri(np.arange(256, dtype=np.uint8)[None, :], palette("cividis")),
-        "noise_top": _number(top),
+        "noise": _coloured(_shrink(picture.noise_sigma, factor)),
+        "uncertainty": None if picture.uncertainty is None else _coloured(_shrink(picture.uncertainty, factor)),
+        "suspicion": None if picture.suspicion is None else _suspected(after, _shrink(picture.suspicion, factor), picture.window),
         "window": f"level {_number((low + high) / 2)}, width {_number(high - low)}",
         "shrunk": f"shown at 1/{factor} of its resolution" if factor > 1 else "",
         "width": columns,
         "height": max(1, round(rows * picture.aspect)),
     }
+
+
+def _coloured(values: FloatImages) -> dict[str, str]:
+    """Return a map in colour, its scale bar and the value at the bar's end."""
+    top = 1.2 * float(np.percentile(values, 99.5))
+    return {
+        "image": data_uri(to_bytes(values, 0.0, top, levels=65), palette("cividis")),
+        "bar": data_uri(np.arange(256, dtype=np.uint8)[None, :], palette("cividis")),
+        "top": _number(top),
+    }
+
+
+def _suspected(after: FloatImages, suspicion: FloatImages, window: tuple[float, float]) -> dict[str, str]:
+    """Return a denoised slice with the guard's suspicion laid over it, and its scale bar."""
+    colours = overlay_palette()
+    grey = to_bytes(after, *window).astype(np.float32) / 255
+    return {"image": data_uri(overlay(grey, suspicion), colours), "bar": data_uri(overlay_bar(), colours), "top": f"{suspicion.max():.1f}"}
 
 
 def _shrink(image: FloatImages, factor: int) -> FloatImages:
