@@ -24,6 +24,7 @@ GROWTH = 0.6
 """A flagged place takes in the suspicion beside it down to this share of the limit."""
 MARGIN, RAMP = 4, 5.0
 """Pixels given up around a flagged place, and pixels over which the result then comes back."""
+MAX_REASONS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class Verdict:
     passed: bool
     """Before anything was blended back."""
     reasons: tuple[str, ...]
-    """A sentence for each check that failed; empty when all passed."""
+    """A sentence for each of the `MAX_REASONS` checks that failed worst, the worst first; empty when all passed."""
     kept: float
     """Share 0…1 of the change that the result still makes to the slice, by absolute value: 1 untouched, 0 the measured slice."""
     share_given_up: float
@@ -131,9 +132,10 @@ def guard(measured: Image, restored: Image, degrade: Degrade, *, uncertainty: Im
 def _verdict(first: Examination, steps: int, kept_map: Image, change: Image, uncertainty: Image | None) -> Verdict:
     """Sum up: `change` is what the result did to the slice, `uncertainty` is in units of σ."""
     flagged, area = first.flagged, first.area
+    failed = sorted((check for check in first.checks if not check.passed), key=lambda check: -check.value / check.limit)
     return Verdict(
         passed=first.passed,
-        reasons=tuple(str(check) for check in first.checks if not check.passed),
+        reasons=tuple(str(check) for check in failed[:MAX_REASONS]),
         kept=1.0 if first.passed else float((kept_map * change).sum(dtype=np.float64) / max(float(change.sum(dtype=np.float64)), 1e-30)),
         share_given_up=float((kept_map[area] < 1).mean()) if area.any() else 0.0,
         steps=steps,
