@@ -14,6 +14,7 @@ from pydicom.uid import JPEG2000, UID, ExplicitVRBigEndian, ImplicitVRLittleEndi
 from onenex.dicom.derive import derive
 from onenex.dicom.identity import MAX_IS, derived_description, derived_image_type, derived_series_number, derived_uid
 from onenex.errors import MissingTag
+from onenex.series import MapKind
 from tests.dicom.derived import PROVENANCE, WHEN, darker, differences, read, same, write_derived
 from tests.dicom.make import classic_dataset, make_enhanced, make_series, phantom
 
@@ -116,9 +117,15 @@ def test_identity() -> None:
 def test_same_run_same_uids_another_run_others() -> None:
     uid = derived_uid("1.2.3", PROVENANCE)
     assert uid == derived_uid("1.2.3", replace(PROVENANCE, description_suffix="x"))
-    others = [{"version": "0.1.1"}, {"weights_hash": "ba9876543210"}, {"mode": "full"}, {"strength": 0.5}, {"seed": 8}]
+    full = {"mode": "full", "preset": "default", "n_steps": 4}
+    others = [
+        {"version": "0.1.1"}, {"weights_hash": "ba9876543210"}, {"strength": 0.5}, {"seed": 8}, {"guard": False}, {"told": {"organ": "ankle"}},
+        {"told": {"organ": "knee"}}, full, full | {"n_steps": 5}, full | {"n_samples": 8}, full | {"preset": "paper"},
+        *({"shows": kind} for kind in MapKind),
+    ]  # fmt: skip
     uids = {derived_uid("1.2.3", replace(PROVENANCE, **other)) for other in others}  # type: ignore[arg-type]
-    assert len({uid, derived_uid("1.2.4", PROVENANCE), *uids}) == 7
+    assert len({uid, derived_uid("1.2.4", PROVENANCE), *uids}) == 2 + len(others)
+    assert derived_uid("1.2.3", replace(PROVENANCE, strength=1)) == derived_uid("1.2.3", replace(PROVENANCE, strength=1.0))
     assert UID(uid).is_valid
 
 
@@ -161,6 +168,28 @@ def test_how_it_was_made_is_said_after_what_was_said_before() -> None:
     long = derived_from(DerivationDescription="x" * 1000).DerivationDescription
     assert len(long) == 1024
     assert long.endswith(f"; {text}")
+
+
+def test_settings_of_mode_full_and_a_missing_guard_are_said() -> None:
+    full = replace(PROVENANCE, mode="full", preset="paper", n_steps=41, n_samples=8, guard=False, told={"organ": "Knöchel \\ ankle"})
+    text = derive(classic(), full, when=WHEN).DerivationDescription
+    assert text == (
+        "Denoised by OneNEX 0.1.0: mode full, preset paper, 41 steps, 8 samples, strength 0.75, seed 7, weights 0123456789ab, "
+        'told organ "Knchel   ankle", guard off. Research use only.'
+    )
+    assert "guard" not in derived_from().DerivationDescription
+
+
+def test_an_image_says_what_happened_to_it() -> None:
+    text = derive(classic(), PROVENANCE, when=WHEN, notes={0: "Guard: 12 % is back."}).DerivationDescription
+    assert text.endswith("weights 0123456789ab. Guard: 12 % is back. Research use only.")
+
+
+def test_a_frame_says_what_happened_to_it(tmp_path: Path) -> None:
+    derived = derive(enhanced(tmp_path), PROVENANCE, when=WHEN, notes={1: "Guard: 12 % is back."})
+    said = ["Guard: 12 % is back." in group.DerivationImageSequence[0].DerivationDescription for group in derived.PerFrameFunctionalGroupsSequence]
+    assert said == [False, True, False]
+    assert "Guard" not in derived.ContributingEquipmentSequence[0].ContributionDescription
 
 
 def test_source_and_equipment() -> None:
