@@ -196,3 +196,11 @@ def test_report_turns_into_plain_json_values(tmp_path: Path) -> None:
     plain = json.loads(json.dumps(report.as_json()))
     assert plain["series"][0].keys() == SERIES_KEYS
     assert plain["page"] == str(report.page)
+
+
+def test_mode_strength_and_seed_may_be_given_for_short(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "in")
+    report = denoise_path(tmp_path / "in", tmp_path / "out", mode="fast", strength=0.5, seed=3, model=FakeModel())
+    assert (report.mode, report.strength, report.seed) == ("fast", 0.5, 3)
+    with pytest.raises(DataError, match="strength"):
+        denoise_path(tmp_path / "in", tmp_path / "out2", Options(), strength=2.0, model=FakeModel())

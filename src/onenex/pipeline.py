@@ -17,11 +17,14 @@ from onenex.work import PAGE_NAME, Denoiser, Progress, Run
 __all__ = ["Denoiser", "Options", "Progress", "denoise_path"]
 
 
-def denoise_path(
+def denoise_path(  # noqa: PLR0913 - keyword-only settings
     source: Path | str,
     output: Path | str,
     options: Options | None = None,
     *,
+    mode: str | None = None,
+    strength: float | None = None,
+    seed: int | None = None,
     device: str = "auto",
     model: Denoiser | None = None,
     overwrite: bool = False,
@@ -40,6 +43,8 @@ def denoise_path(
         Folder to make.
     options
         Mode, strength, guard, maps, and what to believe instead of the headers; None means mode `fast` with the guard on.
+    mode, strength, seed
+        For short: these fields of `options`, which they replace.
     device
         `auto`, `cpu` or `cuda`; used when `model` is None.
     model
@@ -52,12 +57,14 @@ def denoise_path(
     Raises
     ------
     DataError
-        The input holds no image, or the output cannot be written.
+        The input holds no image, the options contradict each other, or the output cannot be written.
     ModelError
         The weights cannot be loaded, or don't know the mode.
     """
     started = time.monotonic()
-    source, output, options = Path(source), Path(output), options or Options()
+    source, output = Path(source), Path(output)
+    given = {name: value for name, value in (("mode", mode), ("strength", strength), ("seed", seed)) if value is not None}
+    options = replace(options or Options(), **given)  # type: ignore[arg-type]
     with atomic_folder(output, overwrite=overwrite, protect=(source,)) as folder:
         series = [replace(one, acquisition=options.corrected(one.acquisition)) for one in read_series(source)]
         run = Run(folder=folder, options=options, device=device, progress=progress, model=model)
