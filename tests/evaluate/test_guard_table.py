@@ -9,12 +9,24 @@ import pytest
 
 from onenex.errors import DataError
 from onenex.evaluate import faults, guard_report, guard_table
-from onenex.evaluate.guard_report import HONEST, GuardRow
+from onenex.evaluate.guard_report import FAST, HONEST, TRUTH, GuardRow
 from onenex.scans import read_manifest
 from tests.train.packed import write_packed
 
 ROW = GuardRow(
-    file="a", index=0, condition="as it is", fault=HONEST, radius=0, contrast=0, snr=0, touched=False, caught=False, kept=1, left=0, reasons=""
+    file="a",
+    index=0,
+    condition="as it is",
+    result=FAST,
+    fault=HONEST,
+    radius=0,
+    contrast=0,
+    snr=0,
+    touched=False,
+    caught=False,
+    kept=1,
+    left=0,
+    reasons="",
 )
 
 
@@ -26,10 +38,12 @@ def test_from_end_to_end(tmp_path: Path, split: str, capsys: pytest.CaptureFixtu
     assert (output / "guard.png").stat().st_size > 10_000
     with path.open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
-    honest = [row for row in rows if row["fault"] == HONEST]
+    honest = [row for row in rows if row["fault"] == HONEST and row["result"] == FAST]
+    truths = [row for row in rows if row["fault"] == HONEST and row["result"] == TRUTH]
     n_slices = 1 if split == "train" else guard_table.MAX_SLICES
     n_repeated = 1 if split == "train" else 8
     assert len(honest) == n_slices * (1 + guard_table.SIMULATIONS) + n_repeated
+    assert len(truths) == n_slices * guard_table.SIMULATIONS
     assert {row["condition"] for row in rows} == {"as it is", "simulated 1", "simulated 2", "real repeat"}
     assert {row["file"] for row in rows} == {f"clean_{split}", f"repeats_{split}"}
     assert {row["fault"] for row in rows} >= {HONEST, faults.ERASED, faults.ADDED, faults.SWAPPED}
@@ -64,5 +78,8 @@ def test_rates_are_held_against_their_bars() -> None:
     assert verdicts == {"honest slices touched": True, "lesion added caught": False, "slice swapped caught": True}
     assert any("why" in line.text for line in lines)
     assert any("3 σ 37/40 (20)" in line.text for line in lines)
+    hard = guard_report.findings([*honest, replace(ROW, result=TRUTH, touched=True)])
+    assert hard[0].passed
+    assert sum("honest slices touched: 1 of 1" in line.text and line.passed is None for line in hard) == 1
     worse = guard_report.findings([replace(row, touched=index < 2) for index, row in enumerate(honest)])
     assert worse[0].passed is False

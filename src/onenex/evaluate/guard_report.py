@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 HONEST = "honest"
 """Stands in for the kind of fault where there is none."""
+FAST, TRUTH = "fast", "truth"
+"""Whose result was judged: the model's, or the noise-free slice of a simulated scan. What remains of the first is quieter than the
+noise, for `fast` leaves its coarse part in the result; the second leaves all of it, so faults are as hard to see as they can be."""
 TOUCHED_BAR = 0.02
 """Largest share of honest slices that may be touched."""
 CAUGHT_BAR = 0.95
@@ -40,6 +43,8 @@ class GuardRow:
     file: str
     index: int
     condition: str
+    result: str
+    """`FAST` or `TRUTH`."""
     fault: str
     """`HONEST`, or one of `faults.KINDS`."""
     radius: float
@@ -60,9 +65,22 @@ class GuardRow:
 
 def findings(rows: Sequence[GuardRow]) -> list[Finding]:
     """Return the rates against their bars, then the lesions cell by cell."""
+    fast, truth = ([row for row in rows if row.result == result] for result in (FAST, TRUTH))
+    lines = _rates(fast, with_bars=True) + _cells(fast)
+    if truth:
+        lines += [
+            Finding(text="The same with the truth as the result: all of the noise is in the residual."),
+            *_rates(truth, with_bars=False),
+            *_cells(truth),
+        ]
+    return lines
+
+
+def _rates(rows: Sequence[GuardRow], *, with_bars: bool) -> list[Finding]:
     honest = [row for row in rows if row.fault == HONEST]
     touched = [row for row in honest if row.touched]
-    lines = [Finding(text=f"honest slices touched: {_rate(len(touched), len(honest))}", passed=len(touched) <= TOUCHED_BAR * len(honest))]
+    within = len(touched) <= TOUCHED_BAR * len(honest) if with_bars else None
+    lines = [Finding(text=f"honest slices touched: {_rate(len(touched), len(honest))}", passed=within)]
     lines += [Finding(text=f"  {row.file} {row.index} {row.condition}, {row.kept:.0%} of the change kept: {row.reasons}") for row in touched]
     for kind in faults.KINDS:
         chosen = [row for row in rows if row.fault == kind]
@@ -72,9 +90,9 @@ def findings(rows: Sequence[GuardRow]) -> list[Finding]:
         left = np.median([row.left for row in chosen])
         visible = [row.caught for row in chosen if row.snr >= VISIBLE_SNR]
         text = f"{kind} caught: {_rate(caught, len(chosen))}; median share of it left {left:.2f}"
-        lines.append(Finding(text=text, passed=caught >= CAUGHT_BAR * len(chosen)))
+        lines.append(Finding(text=text, passed=caught >= CAUGHT_BAR * len(chosen) if with_bars else None))
         lines.append(Finding(text=f"  of ideal SNR {VISIBLE_SNR} or more: {_rate(sum(visible), len(visible))}"))
-    return lines + _cells(rows)
+    return lines
 
 
 def write_rows(rows: Sequence[GuardRow], path: Path) -> Path:
@@ -128,29 +146,33 @@ def _cells(rows: Sequence[GuardRow]) -> list[Finding]:
     return lines
 
 
-def _contrast_curves(axes: Axes, chosen: Sequence[GuardRow]) -> None:
-    for radius in faults.RADII:
-        of_radius = [row for row in chosen if row.radius == radius]
-        points = [(c, np.mean([row.caught for row in of_radius if abs(row.contrast) == c])) for c in faults.CONTRASTS if _any(of_radius, c)]
-        axes.plot([x for x, _ in points], [y for _, y in points], marker="o", label=f"radius {radius:g} pixels")
-    axes.set(xlabel="contrast of the lesion, standard deviations of the local noise", title="lesions erased or added")
-
-
-def _any(rows: Sequence[GuardRow], contrast: float) -> bool:
-    return any(abs(row.contrast) == contrast for row in rows)
+def _contrast_curves(axes: Axes, rows: Sequence[GuardRow]) -> None:
+    for number, radius in enumerate(faults.RADII):
+        for result, style in ((FAST, "-o"), (TRUTH, "--")):
+            chosen = [row for row in rows if (row.radius, row.result) == (radius, result)]
+            rates = {contrast: [row.caught for row in chosen if abs(row.contrast) == contrast] for contrast in faults.CONTRASTS}
+            points = [(contrast, np.mean(caught)) for contrast, caught in rates.items() if caught]
+            label = f"radius {radius:g} pixels" if result == FAST else None
+            axes.plot([x for x, _ in points], [y for _, y in points], style, color=f"C{number}", label=label)
+    axes.set(xlabel="contrast of the lesion, standard deviations of the local noise", title="lesions erased or added (dashed: truth as the result)")
 
 
 def _snr_curves(axes: Axes, rows: Sequence[GuardRow]) -> None:
     for kind in faults.KINDS:
-        chosen = [row for row in rows if row.fault == kind]
-        points = []
-        for low, high in pairwise(SNR_BORDERS):
-            inside = [row for row in chosen if low <= row.snr < high]
-            if inside:
-                points.append((np.median([row.snr for row in inside]), np.mean([row.caught for row in inside])))
-        axes.plot([x for x, _ in points], [y for _, y in points], marker="o", label=kind)
+        _snr_curve(axes, [row for row in rows if (row.fault, row.result) == (kind, FAST)], kind, "-o")
+    _snr_curve(axes, [row for row in lesions(rows) if row.result == TRUTH], "lesions, truth as the result", "k--")
     axes.axvline(VISIBLE_SNR, color="0.6", linewidth=0.8, linestyle=":")
     axes.set(xscale="log", xlabel="ideal signal-to-noise ratio of the fault", title="all faults (dotted: what an ideal search sees)")
+
+
+def _snr_curve(axes: Axes, chosen: Sequence[GuardRow], label: str, style: str) -> None:
+    points = []
+    for low, high in pairwise(SNR_BORDERS):
+        inside = [row for row in chosen if low <= row.snr < high]
+        if inside:
+            points.append((np.median([row.snr for row in inside]), np.mean([row.caught for row in inside])))
+    if points:
+        axes.plot([x for x, _ in points], [y for _, y in points], style, label=label)
 
 
 def _rate(part: int, whole: int) -> str:

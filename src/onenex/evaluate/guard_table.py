@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from scipy import ndimage
 from onenex import model as models
 from onenex.errors import DataError
 from onenex.evaluate import faults, metrics
-from onenex.evaluate.guard_report import HONEST, GuardRow, findings, write_curves, write_rows
+from onenex.evaluate.guard_report import FAST, HONEST, TRUTH, GuardRow, findings, write_curves, write_rows
 from onenex.evaluate.table import console, finding_line
 from onenex.model import guard as guards
 from onenex.model.engine import Model
@@ -51,6 +51,8 @@ class Slice:
     """(row, column), measured alike; None where no slice is swapped."""
     noise: FloatImages | None = None
     """(row, column) a sample of the standardised noise, where one is known."""
+    truth: degrade.Degraded | None = None
+    """What a simulated scan was made from."""
 
 
 def run(
@@ -153,30 +155,41 @@ def _simulated(info: ScanInfo, images: FloatImages, index: int, number: int) -> 
     pair = degrade.acquire(images[index], scan, generator)
     mean, spread = guards.rician_model(pair.sigma)(pair.reference)
     noise = (pair.measured - mean) / np.maximum(spread, 1e-6)
-    return Slice(file=info.id, index=index, condition=f"simulated {number + 1}", measured=pair.measured, noise=noise)
+    return Slice(file=info.id, index=index, condition=f"simulated {number + 1}", measured=pair.measured, noise=noise, truth=pair)
 
 
 def rows_of(one: Slice, model: Model) -> Iterator[GuardRow]:
-    """Yield the guard's word on the honest result of one slice, then on each fault planted in it."""
+    """Yield the guard's word on the model's result for one slice, then on each fault planted in it; then the same for the truth, if known."""
     stack = [one.measured] if one.neighbour is None else [one.measured, one.neighbour]
     denoised = model.denoise(np.stack(stack), scale=1.0)
-    scene = faults.Scene(
-        measured=one.measured,
-        restored=denoised.images[0],
-        sigma=denoised.noise_sigma[0],
-        foreground=metrics.foreground(denoised.images[:1])[0] & (one.measured > 0),
-        degrade=guards.rician_model(denoised.noise_sigma[0]),
-        neighbour=denoised.images[1] if one.neighbour is not None else None,
+    neighbour = denoised.images[1] if one.neighbour is not None else None
+    yield from _rows(one, FAST, _scene(one.measured, denoised.images[0], denoised.noise_sigma[0], neighbour))
+    if one.truth is not None:
+        yield from _rows(one, TRUTH, _scene(one.measured, one.truth.reference, one.truth.sigma))
+
+
+def _scene(measured: FloatImages, restored: FloatImages, sigma: FloatImages, neighbour: FloatImages | None = None) -> faults.Scene:
+    return faults.Scene(
+        measured=measured,
+        restored=restored,
+        sigma=sigma,
+        foreground=metrics.foreground(restored[None])[0] & (measured > 0),
+        degrade=guards.rician_model(sigma),
+        neighbour=neighbour,
     )
+
+
+def _rows(one: Slice, result: str, scene: faults.Scene) -> Iterator[GuardRow]:
+    """Yield the rows of one result of one slice; what is drawn depends on the slice alone."""
     honest = guards.guard(one.measured, scene.restored, scene.degrade).verdict
-    yield _row(one, honest, faults.Fault(kind=HONEST))
+    yield replace(_row(one, honest, faults.Fault(kind=HONEST)), result=result)
     noise = None if one.noise is None else np.where(scene.foreground, one.noise, np.float32(0))
     generator = np.random.default_rng([zlib.crc32(one.file.encode()), one.index, zlib.crc32(one.condition.encode())])
     for kind, number in PER_SLICE.items():
         for _ in range(number):
             fault = faults.draw(kind, scene, generator)
             if fault is not None:
-                yield _damaged_row(one, scene, fault, noise)
+                yield replace(_damaged_row(one, scene, fault, noise), result=result)
 
 
 def _damaged_row(one: Slice, scene: faults.Scene, fault: faults.Fault, noise: FloatImages | None) -> GuardRow:
@@ -198,6 +211,7 @@ def _row(one: Slice, verdict: guards.Verdict, fault: faults.Fault, *, snr: float
         file=one.file,
         index=one.index,
         condition=one.condition,
+        result=FAST,
         fault=fault.kind,
         radius=fault.radius,
         contrast=fault.contrast,
