@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from onenex import __version__, console
+from onenex.cli_benchmark import Data, Device, Threads, benchmark
 
 app = typer.Typer(
     name="onenex",
@@ -19,7 +20,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-benchmark = typer.Typer(help="Measure OneNEX against other tools on real scans.", no_args_is_help=True)
 app.add_typer(benchmark, name="benchmark")
 
 
@@ -39,11 +39,6 @@ class Preset(StrEnum):
 
 Input = Annotated[Path, typer.Argument(metavar="IN", help="DICOM file, folder, DICOMDIR or zip, or NIfTI file or folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Data = Annotated[Path, typer.Option(help="Folder with manifest.csv, train/ and test/.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores by default.")]
-Quick = Annotated[bool, typer.Option("--quick", help="A few rows only, to see that everything works: no result.")]
-JudgedWeights = Annotated[Path | None, typer.Option("--weights", help="Weights file to judge instead of the bundled one.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -171,42 +166,6 @@ def train(
 
         weights = run(recipe, data, run_folder, resume=resume, steps=steps, threads=threads, start=start)
         typer.echo(f"weights   {weights}")
-
-
-@benchmark.command()
-def denoisers(
-    data: Data,
-    *,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for CSV, JSON and the growth plot.")] = None,
-    methods: Annotated[str | None, typer.Option(help="Peers to run, with commas: nlm-classic,nlm-blockwise,ants,wavelet,tv.")] = None,
-    quick: Quick = False,
-    device: Device = "auto",
-    weights: JudgedWeights = None,
-    threads: Threads = None,
-) -> None:
-    """Print one table: OneNEX and its peers on every file of DATA/test, then speed and memory."""
-    with console.guard():
-        from onenex.evaluate.benchmark import run
-
-        chosen = None if methods is None else methods.split(",")
-        run(data, output, chosen, quick, device=device, weights=weights, threads=threads)
-
-
-@benchmark.command()
-def noise(
-    data: Data,
-    *,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the table as CSV.")] = None,
-    quick: Quick = False,
-    device: Device = "auto",
-    weights: JudgedWeights = None,
-    threads: Threads = None,
-) -> None:
-    """Print how right the estimated noise is, on every clean file of DATA/test."""
-    with console.guard():
-        from onenex.evaluate.noise_table import run
-
-        run(data, output, quick, device=device, weights=weights, threads=threads)
 
 
 @app.command()

@@ -26,7 +26,8 @@ LEGEND = (
     "Rician noise, σ in units of the series scale; 'varying' by one smooth g-factor map.",
     f"Real repeats: all slices of the first {cases.MAX_VOLUMES} volumes; the first {cases.MAX_INPUTS} repeats (or means) are denoised, each scored "
     "against the mean of all other repeats, its own variance subtracted (unbiased PSNR).",
-    "Pixels clipped at the container's end are not scored. Caps were fixed before any result was seen. Peers get σ from OneNEX's estimate. Guard off.",
+    "Pixels clipped at the container's end are not scored. Caps were fixed before any result was seen. Peers get σ from OneNEX's estimate. "
+    "The guard is off.",
 )
 
 

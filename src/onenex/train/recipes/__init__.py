@@ -9,4 +9,8 @@ from onenex.train.recipes.restoration_cpu import restoration_cpu
 from onenex.train.recipes.restoration_cpu_more import restoration_cpu_more
 from onenex.train.recipes.unified_cpu import unified_cpu
 
-RECIPES: dict[str, Callable[[], TrainConfig]] = {"restoration_cpu": restoration_cpu, "restoration_cpu_more": restoration_cpu_more, "unified_cpu": unified_cpu}
+RECIPES: dict[str, Callable[[], TrainConfig]] = {
+    "restoration_cpu": restoration_cpu,
+    "restoration_cpu_more": restoration_cpu_more,
+    "unified_cpu": unified_cpu,
+}

@@ -1,0 +1,103 @@
+"""The `onenex benchmark` verbs, and the options that other verbs share with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onenex import console
+
+benchmark = typer.Typer(help="Measure OneNEX against other tools on real scans.", no_args_is_help=True)
+
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Data = Annotated[Path, typer.Option(help="Folder with manifest.csv, train/ and test/.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores by default.")]
+Quick = Annotated[bool, typer.Option("--quick", help="A few rows only, to see that everything works: no result.")]
+JudgedWeights = Annotated[Path | None, typer.Option("--weights", help="Weights file to judge instead of the bundled one.")]
+
+
+@benchmark.command()
+def denoisers(
+    data: Data,
+    *,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for CSV, JSON and the growth plot.")] = None,
+    methods: Annotated[str | None, typer.Option(help="Peers to run, with commas: nlm-classic,nlm-blockwise,ants,wavelet,tv.")] = None,
+    quick: Quick = False,
+    device: Device = "auto",
+    weights: JudgedWeights = None,
+    threads: Threads = None,
+) -> None:
+    """Print one table: OneNEX and its peers on every file of DATA/test, then speed and memory."""
+    with console.guard():
+        from onenex.evaluate.benchmark import run
+
+        chosen = None if methods is None else methods.split(",")
+        run(data, output, chosen, quick, device=device, weights=weights, threads=threads)
+
+
+@benchmark.command()
+def noise(
+    data: Data,
+    *,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the table as CSV.")] = None,
+    quick: Quick = False,
+    device: Device = "auto",
+    weights: JudgedWeights = None,
+    threads: Threads = None,
+) -> None:
+    """Print how right the estimated noise is, on every clean file of DATA/test."""
+    with console.guard():
+        from onenex.evaluate.noise_table import run
+
+        run(data, output, quick, device=device, weights=weights, threads=threads)
+
+
+@benchmark.command()
+def ablation(
+    data: Data,
+    *,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for CSV and JSON.")] = None,
+    quick: Quick = False,
+    device: Device = "auto",
+    weights: JudgedWeights = None,
+    threads: Threads = None,
+) -> None:
+    """Print what each part of the unified model is worth, on every file of DATA/test."""
+    with console.guard():
+        from onenex.evaluate.ablation import run
+
+        run(data, output, quick=quick, device=device, weights=weights, threads=threads)
+
+
+@benchmark.command()
+def steps(
+    data: Data,
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for CSV, JSON and the plot.")],
+    weights: JudgedWeights = None,
+    threads: Threads = None,
+) -> None:
+    """Measure mode full by its number of steps, on files of DATA/train."""
+    with console.guard():
+        from onenex.evaluate.steps import run
+
+        run(data, output, weights=weights, threads=threads)
+
+
+@benchmark.command("guard")
+def guard_benchmark(
+    data: Data,
+    *,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for CSV, JSON and the curves.")] = None,
+    quick: Quick = False,
+    device: Device = "auto",
+    weights: JudgedWeights = None,
+    threads: Threads = None,
+) -> None:
+    """Print how many honest slices the guard touches and how much planted damage it catches, on DATA/test."""
+    with console.guard():
+        from onenex.evaluate.guard_table import run
+
+        run(data, output, quick, device=device, weights=weights, threads=threads)
