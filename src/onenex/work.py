@@ -142,7 +142,7 @@ class Run:
         if self.model is not None:
             said = self._provenance().settings()
             told = said.pop("told", {})
-            settings = {name: {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value) for name, value in said.items()} | settings
+            settings = {name: _words(value) for name, value in said.items()} | settings
             settings |= {f"{name} (told)": value for name, value in told.items()} if isinstance(told, dict) else {}
             settings["weights"] = self.model.weights_hash
         return settings | {"time": f"{seconds:.1f} s", "made": time.strftime("%Y-%m-%d %H:%M")}
@@ -223,6 +223,13 @@ class Run:
         for name in names:
             (staging / name).rename(self.folder / new[name])
         return new
+
+
+def _words(value: object) -> str:
+    """Return a setting as people read it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _completed(result: SeriesResult, done: _Done, options: Options) -> SeriesResult:

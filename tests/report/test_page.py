@@ -103,7 +103,9 @@ def test_snr_after_follows_the_fall_of_the_noise_left() -> None:
     truth = SCALE * (np.abs(noisy) > SCALE / 2).astype(np.float32)
     half = (truth + noisy) / 2
     collector = Collector((), SCALE)
-    collector.add(noisy, Denoised(images=half, noise_sigma=np.full_like(noisy, SIGMA), mode="fast", strength=1.0, seed=0, weights_hash=""), labels(noisy), look)
+    collector.add(
+        noisy, Denoised(images=half, noise_sigma=np.full_like(noisy, SIGMA), mode="fast", strength=1.0, seed=0, weights_hash=""), labels(noisy), look
+    )
     assert collector.findings().snr_after == pytest.approx(2 * SCALE / SIGMA, rel=0.03)
 
 

@@ -106,6 +106,7 @@ def _series(entry: Entry) -> dict[str, Any]:
     findings = entry.findings
     if findings is None:
         raise ValueError("only a denoised series has findings to show")
+    doubted = [touched.label for touched in findings.guard.touched] if findings.guard is not None else []
     gain = findings.snr_after / findings.snr_before if findings.snr_after and findings.snr_before else None
     return {
         "title": entry.title,
@@ -120,7 +121,8 @@ def _series(entry: Entry) -> dict[str, Any]:
         },
         "acquisition": _known(entry.acquisition),
         "unknown": ", ".join(label for name, label, _ in _FIELDS if getattr(entry.acquisition, name) in (None, UNKNOWN)),
-        "pictures": [_picture(picture) for picture in findings.pictures],
+        "pictures": [_picture(picture, doubted) for picture in findings.pictures],
+        "first": _first([picture.label for picture in findings.pictures], doubted),
         "samples": entry.result.settings.get("samples", 1),
         "guard": described(findings.guard, entry.result.settings.get("guard", True)),
         "notes": entry.result.notes,
@@ -147,13 +149,19 @@ def _known(acquisition: Acquisition) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _picture(picture: Picture) -> dict[str, Any]:
+def _first(labels: list[str], doubted: list[str]) -> int:
+    """Return which picture is open at first: the one that the guard liked least, else the one in the middle."""
+    return next((labels.index(label) for label in doubted if label in labels), (len(labels) - 1) // 2)
+
+
+def _picture(picture: Picture, doubted: list[str]) -> dict[str, Any]:
     factor = int(np.ceil(max(picture.before.shape) / MAX_SIDE))
     before, after, residual = (_shrink(image, factor) for image in (picture.before, picture.after, picture.residual))
     low, high = picture.window
     rows, columns = before.shape
     return {
         "label": picture.label,
+        "doubted": picture.label in doubted,
         "before": data_uri(to_bytes(before, low, high)),
         "after": data_uri(to_bytes(after, low, high)),
         "residual": data_uri(to_bytes(residual, -RESIDUAL_RANGE, RESIDUAL_RANGE, levels=65)),
@@ -181,7 +189,11 @@ def _suspected(after: FloatImages, suspicion: FloatImages, window: tuple[float, 
     """Return a denoised slice with the guard's suspicion laid over it, and its scale bar."""
     colours = overlay_palette()
     grey = to_bytes(after, *window).astype(np.float32) / 255
-    return {"image": data_uri(overlay(grey, suspicion), colours), "bar": data_uri(overlay_bar(), colours), "top": f"{suspicion.max():.1f}"}
+    return {
+        "image": data_uri(overlay(grey, suspicion), colours),
+        "bar": data_uri(overlay_bar(), colours),
+        "largest": f"{100 * suspicion.max():.0f} %",
+    }
 
 
 def _shrink(image: FloatImages, factor: int) -> FloatImages:
