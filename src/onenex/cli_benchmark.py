@@ -86,6 +86,21 @@ def steps(
         run(data, output, weights=weights, threads=threads)
 
 
+@benchmark.command()
+def limits(
+    data: Data,
+    *,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the table as CSV.")] = None,
+    weights: JudgedWeights = None,
+    threads: Threads = None,
+) -> None:
+    """Print what holds mode fast back: the noise map, a single look, or the references' own noise; on DATA/train."""
+    with console.guard():
+        from onenex.evaluate.limits import run
+
+        run(data, output, weights=weights, threads=threads)
+
+
 @benchmark.command("guard")
 def guard_benchmark(
     data: Data,
