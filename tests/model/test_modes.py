@@ -160,6 +160,15 @@ def test_the_guard_refuses_what_random_networks_make(model: Model) -> None:
     assert constant.passed
 
 
+def test_pixels_that_came_back_are_as_uncertain_as_the_measurement(model: Model) -> None:
+    images = scan(1, 64, 64)
+    result = model.denoise(images, mode=Settings(mode="full", n_samples=2))
+    assert result.uncertainty is not None
+    returned = result.images == images
+    assert returned.any()
+    np.testing.assert_allclose(result.uncertainty[returned], result.noise_sigma[returned], rtol=1e-4)
+
+
 def test_the_guard_says_nothing_when_it_is_off_or_nothing_changed(model: Model) -> None:
     assert model.denoise(scan(1, 64, 64), mode=FAST).guard is None
     assert model.denoise(scan(1, 64, 64), strength=0.0).guard is None

@@ -137,20 +137,25 @@ class Model:
         restored = np.where(_array(blanked(positive)), measured, _array(found.image))
         note = None
         if task.guard:
-            restored, note = self._guarded(shot, restored, spread)
+            restored, spread, note = self._guarded(shot, restored, spread)
         share = np.float32(task.strength * task.scale)
         moved = np.maximum(image + share * (restored - measured), np.minimum(image, 0))
         return _Slice(moved, sigma, None if spread is None else share * spread, note)
 
-    def _guarded(self, shot: Shot, restored: FloatImages, spread: FloatImages | None) -> tuple[FloatImages, GuardNote]:
-        """Examine a restored slice (row, column), units of the series scale; return one that passes, and what was found."""
-        degrade = rician_model(_array(shot.noise.sigma))
-        found = guard(_array(shot.measured), restored, degrade, uncertainty=spread)
+    def _guarded(self, shot: Shot, restored: FloatImages, spread: FloatImages | None) -> tuple[FloatImages, FloatImages | None, GuardNote]:
+        """Examine a restored slice (row, column), units of the series scale; return one that passes, its uncertainty, and what was found.
+
+        Where measured pixels came back, their uncertainty is that of the measurement, σ.
+        """
+        sigma = _array(shot.noise.sigma)
+        found = guard(_array(shot.measured), restored, rician_model(sigma), uncertainty=spread)
         verdict = found.verdict
+        if spread is not None:
+            spread = verdict.kept_map * spread + (1 - verdict.kept_map) * sigma
         note = GuardNote(
             passed=verdict.passed, reasons=verdict.reasons, kept=verdict.kept, share_given_up=verdict.share_given_up, suspicion=verdict.suspicion
         )
-        return found.image, note
+        return found.image, spread, note
 
 
 class _Task(NamedTuple):
