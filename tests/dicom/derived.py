@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEGLSLossless
@@ -94,3 +96,8 @@ def differences(before: Dataset, after: Dataset, prefix: str = "") -> Iterator[s
                 yield f"{name}+" if len(new.value) > len(old.value) else f"{name}-"
         elif old.VR != new.VR or old.value != new.value:
             yield name
+
+
+def stored(paths: list[Path]) -> list[NDArray[Any]]:
+    """The stored integers of each file."""
+    return [DicomSource().stored(series_of([path]).stacks[0]) for path in paths]
