@@ -3,21 +3,25 @@
 import csv
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
 from onenex.errors import DataError
 from onenex.evaluate import faults, guard_report, guard_table
-from onenex.evaluate.guard_report import FAST, HONEST, TRUTH, GuardRow
+from onenex.evaluate.guard_report import HONEST, MODEL, TRUTH, GuardRow
+from onenex.model import Model
+from onenex.model.modes import Settings
 from onenex.scans import read_manifest
+from onenex.series import Denoised
 from tests.train.packed import write_packed
 
 ROW = GuardRow(
     file="a",
     index=0,
     condition="as it is",
-    result=FAST,
+    result=MODEL,
     fault=HONEST,
     radius=0,
     contrast=0,
@@ -38,7 +42,7 @@ def test_from_end_to_end(tmp_path: Path, split: str, capsys: pytest.CaptureFixtu
     assert (output / "guard.png").stat().st_size > 10_000
     with path.open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
-    honest = [row for row in rows if row["fault"] == HONEST and row["result"] == FAST]
+    honest = [row for row in rows if row["fault"] == HONEST and row["result"] == MODEL]
     truths = [row for row in rows if row["fault"] == HONEST and row["result"] == TRUTH]
     n_slices = 1 if split == "train" else guard_table.MAX_SLICES
     n_repeated = 1 if split == "train" else 8
@@ -61,6 +65,23 @@ def test_rows_do_not_depend_on_what_ran_before(tmp_path: Path) -> None:
     simulated = first[1]
     assert simulated.noise is not None
     assert 0.7 < simulated.noise.std() < 1.3
+
+
+def test_results_are_judged_as_the_model_made_them(tmp_path: Path) -> None:
+    """A result that the engine's own guard has put right passes: it would say nothing of how many slices are touched."""
+    asked = []
+
+    class Recorder:
+        def denoise(self, images: np.ndarray, *, mode: Settings, scale: float) -> Denoised:
+            asked.append((mode.mode, mode.guard, scale))
+            sigma = np.full_like(images, 0.05)
+            return Denoised(images=images, noise_sigma=sigma, mode=mode.mode, strength=1.0, seed=0, weights_hash="")
+
+    info = next(one for one in read_manifest(write_packed(tmp_path)) if one.id == "clean_test")
+    one = next(guard_table.slices_of(info))
+    rows = list(guard_table.rows_of(one, cast("Model", Recorder()), Settings(mode="full")))
+    assert asked == [("full", False, 1.0)]
+    assert rows[0].fault == HONEST
 
 
 def test_a_folder_without_the_split_is_refused(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HONEST = "honest"
 """Stands in for the kind of fault where there is none."""
-FAST, TRUTH = "fast", "truth"
+MODEL, TRUTH = "model", "truth"
 """Whose result was judged: the model's, or the noise-free slice of a simulated scan. What remains of the first is quieter than the
 noise, for `fast` leaves its coarse part in the result; the second leaves all of it, so faults are as hard to see as they can be."""
 TOUCHED_BAR = 0.02
@@ -44,7 +44,7 @@ class GuardRow:
     index: int
     condition: str
     result: str
-    """`FAST` or `TRUTH`."""
+    """`MODEL` or `TRUTH`."""
     fault: str
     """`HONEST`, or one of `faults.KINDS`."""
     radius: float
@@ -65,8 +65,8 @@ class GuardRow:
 
 def findings(rows: Sequence[GuardRow]) -> list[Finding]:
     """Return the rates against their bars, then the lesions cell by cell."""
-    fast, truth = ([row for row in rows if row.result == result] for result in (FAST, TRUTH))
-    lines = _rates(fast, with_bars=True) + _cells(fast)
+    of_model, truth = ([row for row in rows if row.result == result] for result in (MODEL, TRUTH))
+    lines = _rates(of_model, with_bars=True) + _cells(of_model)
     if truth:
         lines += [
             Finding(text="The same with the truth as the result: all of the noise is in the residual."),
@@ -148,18 +148,18 @@ def _cells(rows: Sequence[GuardRow]) -> list[Finding]:
 
 def _contrast_curves(axes: Axes, rows: Sequence[GuardRow]) -> None:
     for number, radius in enumerate(faults.RADII):
-        for result, style in ((FAST, "-o"), (TRUTH, "--")):
+        for result, style in ((MODEL, "-o"), (TRUTH, "--")):
             chosen = [row for row in rows if (row.radius, row.result) == (radius, result)]
             rates = {contrast: [row.caught for row in chosen if abs(row.contrast) == contrast] for contrast in faults.CONTRASTS}
             points = [(contrast, np.mean(caught)) for contrast, caught in rates.items() if caught]
-            label = f"radius {radius:g} pixels" if result == FAST else None
+            label = f"radius {radius:g} pixels" if result == MODEL else None
             axes.plot([x for x, _ in points], [y for _, y in points], style, color=f"C{number}", label=label)
     axes.set(xlabel="contrast of the lesion, standard deviations of the local noise", title="lesions erased or added (dashed: truth as the result)")
 
 
 def _snr_curves(axes: Axes, rows: Sequence[GuardRow]) -> None:
     for kind in faults.KINDS:
-        _snr_curve(axes, [row for row in rows if (row.fault, row.result) == (kind, FAST)], kind, "-o")
+        _snr_curve(axes, [row for row in rows if (row.fault, row.result) == (kind, MODEL)], kind, "-o")
     _snr_curve(axes, [row for row in lesions(rows) if row.result == TRUTH], "lesions, truth as the result", "k--")
     axes.axvline(VISIBLE_SNR, color="0.6", linewidth=0.8, linestyle=":")
     axes.set(xscale="log", xlabel="ideal signal-to-noise ratio of the fault", title="all faults (dotted: what an ideal search sees)")
