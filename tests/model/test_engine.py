@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from onenex.errors import OutOfDomain
-from onenex.model import Settings, engine, modes
+from onenex.model import Settings, engine, tiling
 from onenex.model.engine import Model
 from onenex.physics.noise import rician
 from tests.model.weights import random_model
@@ -48,8 +48,8 @@ def test_unit_does_not_matter(model: Model, unit: float) -> None:
 def test_tiled_equals_untiled(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     images = scan(1, 400, 328)
     whole = model.denoise(images, mode=RAW, scale=1.0)
-    monkeypatch.setattr(modes, "TILE_CORE", 64)
-    monkeypatch.setattr(modes, "TILE_HALO", 128)
+    monkeypatch.setattr(tiling, "TILE_CORE", 64)
+    monkeypatch.setattr(tiling, "TILE_HALO", 128)
     tiled = model.denoise(images, mode=RAW, scale=1.0)
     np.testing.assert_allclose(tiled.noise_sigma, whole.noise_sigma, atol=1e-6)
     np.testing.assert_allclose(tiled.images, whole.images, atol=1e-5)

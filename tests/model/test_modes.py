@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from onenex.errors import OutOfDomain
-from onenex.model import Settings, modes
+from onenex.model import Settings, tiling
 from onenex.model.engine import Model
 from onenex.model.modes import turn, turn_back
 from onenex.series import Acquisition
@@ -112,8 +112,8 @@ def test_samples_give_their_mean_and_spread(model: Model) -> None:
 
 
 def test_large_slices_are_cut_and_still_reproducible(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(modes, "TILE_CORE", 16)
-    monkeypatch.setattr(modes, "TILE_HALO", 16)
+    monkeypatch.setattr(tiling, "TILE_CORE", 16)
+    monkeypatch.setattr(tiling, "TILE_HALO", 16)
     images = scan(1, 80, 72)
     first, second = (model.denoise(images, mode=FULL).images for _ in range(2))
     np.testing.assert_array_equal(first, second)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from onenex.model.modes import Settings
 from onenex.physics import degrade, estimate
 from onenex.physics.scale import series_scale
 from onenex.scans import ScanInfo, load_images, read_manifest
-from onenex.series import FloatImages
+from onenex.series import Acquisition, FloatImages
 
 HOLDOUT_EVERY = 8
 """Split `train`: only slices that training holds out, every 8th (`train.config`)."""
@@ -46,6 +47,7 @@ class Slice:
     file: str
     index: int
     condition: str
+    acquisition: Acquisition
     measured: FloatImages
     """(row, column)."""
     neighbour: FloatImages | None = None
@@ -138,15 +140,16 @@ def slices_of(info: ScanInfo) -> Iterator[Slice]:
     images = images / np.float32(series_scale([images.mean(axis=1) if info.kind == "repeats" else images]))
     allowed = np.arange(len(images))[HOLDOUT_EVERY - 1 :: HOLDOUT_EVERY] if info.split == "train" else np.arange(len(images))
     n_slices = min(len(allowed), MAX_REPEATED if info.kind == "repeats" else MAX_SLICES)
+    sliced = partial(Slice, file=info.id, acquisition=info.acquisition)
     for index in allowed[np.linspace(0, len(allowed) - 1, n_slices + 2)[1:-1].round().astype(int)] if len(allowed) > n_slices else allowed:
         beside = int(index) - 1 if index else 1
         if info.kind == "repeats":
             (first, second), other = images[index, :2], images[beside, 0]
             difference = first - second
             noise = difference / np.maximum(np.sqrt(ndimage.uniform_filter(np.square(difference), NOISE_WINDOW)), 1e-6)
-            yield Slice(file=info.id, index=int(index), condition="real repeat", measured=first, neighbour=other, noise=noise)
+            yield sliced(index=int(index), condition="real repeat", measured=first, neighbour=other, noise=noise)
             continue
-        yield Slice(file=info.id, index=int(index), condition="as it is", measured=images[index], neighbour=images[beside])
+        yield sliced(index=int(index), condition="as it is", measured=images[index], neighbour=images[beside])
         for number in range(SIMULATIONS):
             yield _simulated(info, images, int(index), number)
 
@@ -159,7 +162,8 @@ def _simulated(info: ScanInfo, images: FloatImages, index: int, number: int) -> 
     pair = degrade.acquire(images[index], scan, generator)
     mean, spread = guards.rician_model(pair.sigma)(pair.reference)
     noise = (pair.measured - mean) / np.maximum(spread, 1e-6)
-    return Slice(file=info.id, index=index, condition=f"simulated {number + 1}", measured=pair.measured, noise=noise, truth=pair)
+    condition = f"simulated {number + 1}"
+    return Slice(file=info.id, acquisition=info.acquisition, index=index, condition=condition, measured=pair.measured, noise=noise, truth=pair)
 
 
 def rows_of(one: Slice, model: Model, settings: Settings) -> Iterator[GuardRow]:
@@ -168,22 +172,17 @@ def rows_of(one: Slice, model: Model, settings: Settings) -> Iterator[GuardRow]:
     The model itself works without its guard here, whatever `settings` say: results that have been put right would all pass.
     """
     stack = [one.measured] if one.neighbour is None else [one.measured, one.neighbour]
-    denoised = model.denoise(np.stack(stack), mode=replace(settings, guard=False), scale=1.0)
-    neighbour = denoised.images[1] if one.neighbour is not None else None
-    yield from _rows(one, MODEL, _scene(one.measured, denoised.images[0], denoised.noise_sigma[0], neighbour))
+    denoised = model.denoise(np.stack(stack), one.acquisition, mode=replace(settings, guard=False), scale=1.0)
+    scanner = partial(model.scanner, acquisition=one.acquisition, mode=settings)
+    scene = _scene(one.measured, denoised.images[0], denoised.noise_sigma[0], scanner)
+    yield from _rows(one, MODEL, scene if one.neighbour is None else replace(scene, neighbour=denoised.images[1]))
     if one.truth is not None:
-        yield from _rows(one, TRUTH, _scene(one.measured, one.truth.reference, one.truth.sigma))
+        yield from _rows(one, TRUTH, _scene(one.measured, one.truth.reference, one.truth.sigma, scanner))
 
 
-def _scene(measured: FloatImages, restored: FloatImages, sigma: FloatImages, neighbour: FloatImages | None = None) -> faults.Scene:
-    return faults.Scene(
-        measured=measured,
-        restored=restored,
-        sigma=sigma,
-        foreground=metrics.foreground(restored[None])[0] & (measured > 0),
-        degrade=guards.rician_model(sigma),
-        neighbour=neighbour,
-    )
+def _scene(measured: FloatImages, restored: FloatImages, sigma: FloatImages, scanner: Callable[[FloatImages], guards.Degrade]) -> faults.Scene:
+    foreground = metrics.foreground(restored[None])[0] & (measured > 0)
+    return faults.Scene(measured=measured, restored=restored, sigma=sigma, foreground=foreground, degrade=scanner(sigma))
 
 
 def _rows(one: Slice, result: str, scene: faults.Scene) -> Iterator[GuardRow]:

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from onenex.errors import OutOfDomain
 from onenex.model.condition import tell
-from onenex.model.guard import guard, rician_model
-from onenex.model.modes import Mode, Settings, Shot, build
+from onenex.model.guard import Degrade, guard
+from onenex.model.modes import Mode, Scanner, Settings, Shot, build
 from onenex.model.noise_level import NoiseMap
 from onenex.model.tiling import blanked
 from onenex.model.weights import Networks, Weights, load_weights
@@ -83,7 +83,7 @@ class Model:
             or weights that don't know the mode.
         """
         settings = Settings(mode=mode) if isinstance(mode, str) else mode
-        restore = build(self._networks, settings)
+        chosen = build(self._networks, settings)
         _check(images, strength, scale)
         images = np.asarray(images, dtype=np.float32)
         condition, notes = self._tell(acquisition or Acquisition())
@@ -93,7 +93,7 @@ class Model:
         uncertainty = np.zeros_like(images) if settings.n_samples > 1 else None
         notes_of_guard: list[GuardNote] = []
         for place, image in enumerate(images):
-            found = self._slice(image, place, restore, task)
+            found = self._slice(image, place, chosen, task)
             restored[place], sigma[place] = found.image, found.sigma
             if uncertainty is not None and found.uncertainty is not None:
                 uncertainty[place] = found.uncertainty
@@ -111,8 +111,21 @@ class Model:
         _check(images, 1.0, scale)
         factor = series_scale([images]) if scale is None else scale
         task = _Task(scale=factor, strength=0.0, condition=None, seed=0, guard=False)
-        restore = build(self._networks, Settings())
-        return np.stack([self._slice(np.asarray(image, dtype=np.float32), 0, restore, task).sigma for image in images])
+        fast = build(self._networks, Settings())
+        return np.stack([self._slice(np.asarray(image, dtype=np.float32), 0, fast, task).sigma for image in images])
+
+    def scanner(self, noise_sigma: FloatImages, acquisition: Acquisition | None = None, *, mode: Settings | str = "fast") -> Degrade:
+        """Return what the guard of a mode expects a fast scan of a result (row, column) to be.
+
+        Parameters
+        ----------
+        noise_sigma
+            (row, column), units of the series scale, as are the results that it is then asked about.
+        acquisition, mode
+            As in `denoise`.
+        """
+        settings = Settings(mode=mode) if isinstance(mode, str) else mode
+        return build(self._networks, settings).scanner(noise_sigma, self._tell(acquisition or Acquisition())[0])
 
     def _tell(self, acquisition: Acquisition) -> tuple[Condition | None, tuple[str, ...]]:
         """Return the tokens of a scan's prompt and what had to be said otherwise; None for weights without text."""
@@ -122,7 +135,7 @@ class Model:
         return Condition(*(part.to(self.device) for part in condition)), notes
 
     @torch.no_grad()  # not inference mode: the guided inference takes gradients inside
-    def _slice(self, image: FloatImages, place: int, restore: Mode, task: _Task) -> _Slice:
+    def _slice(self, image: FloatImages, place: int, mode: Mode, task: _Task) -> _Slice:
         """Restore one slice (row, column); all that comes back is in the unit of the input."""
         if image.min() == image.max():
             return _Slice(image, np.zeros_like(image), None, _untouched(image) if task.guard else None)
@@ -132,30 +145,15 @@ class Model:
         if task.strength == 0:
             return _Slice(image, sigma, None, None)
         shot = Shot(positive, noise, task.condition, task.seed, place)
-        found = restore(shot)
+        found = mode.restore(shot)
         measured, spread = _array(positive), None if found.uncertainty is None else _array(found.uncertainty)
         restored = np.where(_array(blanked(positive)), measured, _array(found.image))
         note = None
         if task.guard:
-            restored, spread, note = self._guarded(shot, restored, spread)
+            restored, spread, note = _guarded(shot, mode.scanner, restored, spread)
         share = np.float32(task.strength * task.scale)
         moved = np.maximum(image + share * (restored - measured), np.minimum(image, 0))
         return _Slice(moved, sigma, None if spread is None else share * spread, note)
-
-    def _guarded(self, shot: Shot, restored: FloatImages, spread: FloatImages | None) -> tuple[FloatImages, FloatImages | None, GuardNote]:
-        """Examine a restored slice (row, column), units of the series scale; return one that passes, its uncertainty, and what was found.
-
-        Where measured pixels came back, their uncertainty is that of the measurement, σ.
-        """
-        sigma = _array(shot.noise.sigma)
-        found = guard(_array(shot.measured), restored, rician_model(sigma), uncertainty=spread)
-        verdict = found.verdict
-        if spread is not None:
-            spread = verdict.kept_map * spread + (1 - verdict.kept_map) * sigma
-        note = GuardNote(
-            passed=verdict.passed, reasons=verdict.reasons, kept=verdict.kept, share_given_up=verdict.share_given_up, suspicion=verdict.suspicion
-        )
-        return found.image, spread, note
 
 
 class _Task(NamedTuple):
@@ -175,6 +173,22 @@ class _Slice(NamedTuple):
     sigma: FloatImages
     uncertainty: FloatImages | None
     guard: GuardNote | None
+
+
+def _guarded(shot: Shot, scanner: Scanner, restored: FloatImages, spread: FloatImages | None) -> tuple[FloatImages, FloatImages | None, GuardNote]:
+    """Examine a restored slice (row, column), units of the series scale; return one that passes, its uncertainty, and what was found.
+
+    Where measured pixels came back, their uncertainty is that of the measurement, σ.
+    """
+    sigma = _array(shot.noise.sigma)
+    found = guard(_array(shot.measured), restored, scanner(sigma, shot.condition), uncertainty=spread)
+    verdict = found.verdict
+    if spread is not None:
+        spread = verdict.kept_map * spread + (1 - verdict.kept_map) * sigma
+    note = GuardNote(
+        passed=verdict.passed, reasons=verdict.reasons, kept=verdict.kept, share_given_up=verdict.share_given_up, suspicion=verdict.suspicion
+    )
+    return found.image, spread, note
 
 
 def _untouched(image: FloatImages) -> GuardNote:

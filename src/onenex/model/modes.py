@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from typing import NamedTuple
 
@@ -13,17 +14,15 @@ import torch
 from torch import Tensor
 
 from onenex.errors import OutOfDomain
-from onenex.model.degradation import Measurement
+from onenex.model.degradation import Degradation, Measurement
+from onenex.model.guard import Degrade, rician_model
 from onenex.model.noise_level import NoiseMap
 from onenex.model.reddiff import PRESETS, Preset, infer, slice_generator
-from onenex.model.tiling import apply_tiled, pad_to_multiple
+from onenex.model.residual import Image
+from onenex.model.scanner import learnt_scanner
+from onenex.model.tiling import apply_padded
 from onenex.model.weights import Networks
 from onenex.nets.attention import Condition
-
-TILE_CORE = 768
-"""Largest side, in pixels, that is processed in one piece (plus halo)."""
-TILE_HALO = 128
-"""Reach of the restoration network, rounded up."""
 
 
 class Shot(NamedTuple):
@@ -47,7 +46,17 @@ class Restored(NamedTuple):
     """Standard deviation over the samples; None with a single one."""
 
 
-Mode = Callable[[Shot], Restored]
+Restore = Callable[[Shot], Restored]
+Scanner = Callable[[Image, Condition | None], Degrade]
+"""(σ of a slice (row, column), its text) → what the guard expects a fast scan of a result to be; units of the series scale."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mode:
+    """The strategy of a mode."""
+
+    restore: Restore
+    scanner: Scanner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +97,7 @@ def build(networks: Networks, settings: Settings) -> Mode:
 
 
 def fast(networks: Networks, preset: Preset, n_samples: int) -> Mode:
-    """Return mode `fast`: the restoration, one pass. There is nothing to draw and no step to choose."""
+    """Return mode `fast`: the restoration, one pass; examined by physics alone. There is nothing to draw and no step to choose."""
     del preset, n_samples
 
     def restore(shot: Shot) -> Restored:
@@ -97,9 +106,14 @@ def fast(networks: Networks, preset: Preset, n_samples: int) -> Mode:
             restored: Tensor = networks.restoration(stacked[:, :1], stacked[:, 1:], shot.condition)
             return restored
 
-        return Restored(_tiled(tile, [shot.measured, shot.noise.cautious], networks.restoration.multiple))
+        maps = torch.cat([shot.measured, shot.noise.cautious], dim=1)
+        return Restored(apply_padded(tile, maps, networks.restoration.multiple))
 
-    return restore
+    def scanner(noise_sigma: Image, condition: Condition | None) -> Degrade:
+        del condition
+        return rician_model(noise_sigma)
+
+    return Mode(restore=restore, scanner=scanner)
 
 
 def full(networks: Networks, preset: Preset, n_samples: int) -> Mode:
@@ -107,7 +121,8 @@ def full(networks: Networks, preset: Preset, n_samples: int) -> Mode:
 
     Every step looks at the slice turned and mirrored another way, eight ways in turn: what the networks say of an image
     should not depend on how it lies, and the mean of several looks is better than one (equivariant plug-and-play, Terris
-    et al. 2024). The result is the mean of `n_samples` runs with noise of their own; their spread is the uncertainty.
+    et al. 2024). The result is the mean of `n_samples` runs with noise of their own; their spread is the uncertainty. It is
+    examined by the degradation model.
 
     Raises
     ------
@@ -120,9 +135,7 @@ def full(networks: Networks, preset: Preset, n_samples: int) -> Mode:
 
     def restore(shot: Shot) -> Restored:
         tile_numbers = count()
-        condition = shot.condition
-        if condition is None:
-            raise OutOfDomain("mode 'full' needs a condition, if only of unknown phrases")
+        condition = _needed(shot.condition)
 
         def tile(stacked_B3HW: Tensor) -> Tensor:
             measured, cautious, sigma = (stacked_B3HW[:, i : i + 1].contiguous() for i in range(3))
@@ -147,10 +160,21 @@ def full(networks: Networks, preset: Preset, n_samples: int) -> Mode:
             spread = stack.std(dim=1, keepdim=True) if n_samples > 1 else torch.zeros_like(start)
             return torch.cat([stack.mean(dim=1, keepdim=True), spread], dim=1)
 
-        found = _tiled(tile, [shot.measured, shot.noise.cautious, shot.noise.sigma], max(prior.multiple, degradation.multiple))
+        maps = torch.cat([shot.measured, shot.noise.cautious, shot.noise.sigma], dim=1)
+        found = apply_padded(tile, maps, max(prior.multiple, degradation.multiple))
         return Restored(found[:, :1], found[:, 1:] if n_samples > 1 else None)
 
-    return restore
+    return Mode(restore=restore, scanner=partial(_learnt_scanner, degradation))
+
+
+def _learnt_scanner(degradation: Degradation, noise_sigma: Image, condition: Condition | None) -> Degrade:
+    return learnt_scanner(degradation, noise_sigma, _needed(condition))
+
+
+def _needed(condition: Condition | None) -> Condition:
+    if condition is None:
+        raise OutOfDomain("mode 'full' needs a condition, if only of unknown phrases")
+    return condition
 
 
 MODES: dict[str, Callable[[Networks, Preset, int], Mode]] = {"fast": fast, "full": full}
@@ -167,10 +191,3 @@ def turn_back(image_BCHW: Tensor, way: int) -> Tensor:
     """Undo `turn`."""
     straight = image_BCHW.flip(-1) if way // 4 % 2 else image_BCHW
     return torch.rot90(straight, -(way % 4), (-2, -1))
-
-
-def _tiled(function: Callable[[Tensor], Tensor], maps: list[Tensor], multiple: int) -> Tensor:
-    """Apply a function to stacked maps of any size, and return its result at that size."""
-    n_rows, n_columns = maps[0].shape[-2:]
-    padded = pad_to_multiple(torch.cat(maps, dim=1), multiple)
-    return apply_tiled(function, padded, core=TILE_CORE, halo=TILE_HALO)[..., :n_rows, :n_columns]

@@ -11,6 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+TILE_CORE = 768
+"""Largest side, in pixels, that is processed in one piece (plus halo)."""
+TILE_HALO = 128
+"""Reach of the networks, rounded up."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
@@ -69,6 +74,12 @@ def apply_tiled(function: Callable[[Tensor], Tensor], image_BCHW: Tensor, *, cor
     if output is None:
         raise ValueError("an image without pixels cannot be tiled")
     return output
+
+
+def apply_padded(function: Callable[[Tensor], Tensor], image_BCHW: Tensor, multiple: int) -> Tensor:
+    """Apply a convolutional `function` to an image of any size, and return its result at that size: padded, and tiled when large."""
+    n_rows, n_columns = image_BCHW.shape[-2:]
+    return apply_tiled(function, pad_to_multiple(image_BCHW, multiple), core=TILE_CORE, halo=TILE_HALO)[..., :n_rows, :n_columns]
 
 
 def blanked(image_B1HW: Tensor, window: int = 5) -> Tensor:

@@ -20,6 +20,7 @@ STAGE_WEIGHTS = (0.3, 0.3, 0.2, 0.2)
 STRUCTURE_SHARE = (0.1, 0.3)
 """Share of MS-SSIM in the score of a restoration, at the first and at the last step; the rest is squared error."""
 _SIGMA_FLOOR, _SPECTRUM_FLOOR = 0.002, 0.02
+_SQUARES_AT_MOST = 400.0
 
 
 class Cascade(nn.Module):
@@ -92,22 +93,23 @@ def structure_loss(restored_B1HW: Tensor, batch: Batch) -> Tensor:
 
 
 def measurement_loss(foreseen: Measurement, batch: Batch) -> Tensor:
-    """Return how badly f_φ foresaw the second scan.
+    """Return how badly f_φ foresaw the second scan: Gaussian negative log-likelihood in units of the noise.
 
-    Simulated: Gaussian negative log-likelihood in units of the noise. Real: squared error of the mean in units of the noise,
-    and squared log error of σ_φ against what the repeats show, because the residual of a real patch also holds the error of
-    the restored image, which must not pass for noise.
+    Simulated: of the second scan under f_φ's mean and σ_φ. Real: the mean has the second scan's squared error; σ_φ has the
+    likelihood of the difference of the two scans, in which no restored image takes part, because the residual of a real patch
+    also holds the error of the restored image, which must not pass for noise.
     """
     truth = batch.sigma_B1HW.clamp_min(_SIGMA_FLOOR)
     deviation = foreseen.sigma_B1HW.clamp_min(_SIGMA_FLOOR / 4)
-    misfit = batch.second_B1HW - foreseen.mean_B1HW
-    likelihood = (misfit / deviation).square() / 2 + torch.log(deviation / truth)
-    noise_of_second = truth.square() * (batch.nex_B / batch.target_nex_B)[:, None, None, None]
-    apart = misfit.square() / (truth.square() + noise_of_second) / 2 + torch.log(deviation / truth).square()
     real = batch.is_real_B[:, None, None, None]
+    ratio = torch.where(batch.is_real_B, batch.nex_B / batch.target_nex_B, 0.0)[:, None, None, None]
+    misfit = batch.second_B1HW - foreseen.mean_B1HW
+    difference = batch.measured_B1HW - batch.second_B1HW
+    drawn = torch.where(real, difference.square() / (1 + ratio), misfit.square())
+    likelihood = (drawn / deviation.square()).clamp_max(_SQUARES_AT_MOST) / 2 + torch.log(deviation / truth)
+    of_mean = (misfit.square() / (truth.square() * (1 + ratio))).clamp_max(_SQUARES_AT_MOST) / 2
     present = _present(batch)
-    per_pixel = torch.where(real, apart, likelihood).clamp_max(50.0)
-    return (per_pixel * present).sum() / present.sum().clamp_min(1)
+    return ((likelihood + real * of_mean) * present).sum() / present.sum().clamp_min(1)
 
 
 def consistency_loss(foreseen: Measurement, batch: Batch) -> Tensor:

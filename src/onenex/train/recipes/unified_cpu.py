@@ -15,7 +15,7 @@ def unified_cpu() -> TrainConfig:
         name="unified_cpu",
         unified=UnifiedConfig(
             cascade=PhaseConfig(
-                steps=3_500, patch=128, simulated_per_batch=3, real_per_batch=2, learning_rate=3e-4, warmup_steps=200, second_scan=True
+                steps=3_000, patch=128, simulated_per_batch=3, real_per_batch=2, learning_rate=2e-4, warmup_steps=200, second_scan=True
             ),
             prior=PhaseConfig(steps=4_000, patch=128, simulated_per_batch=3, real_per_batch=1, learning_rate=3e-4, warmup_steps=200),
         ),

@@ -1,0 +1,47 @@
+"""What a fast scan of a result should look like: the expectation that the guard holds the measured slice against."""
+
+# shapes: B batch, H row, W column
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from onenex.model.degradation import Degradation
+from onenex.model.guard import Degrade
+from onenex.model.residual import Image
+from onenex.model.tiling import apply_padded
+from onenex.nets.attention import Condition
+
+
+def learnt_scanner(degradation: Degradation, noise_sigma: Image, condition: Condition) -> Degrade:
+    """Return f_φ as the guard asks it: a result (row, column) → (m_φ, σ_φ) of the scan that it must have come from.
+
+    Parameters
+    ----------
+    degradation
+        f_φ.
+    noise_sigma
+        (row, column), channel standard deviation of the measured slice, units of the series scale.
+    condition
+        Text of the scan, one prompt.
+
+    Source
+    ------
+    DESIGN §2.6 (a).
+    """
+    device = condition.tokens_BTD.device
+    sigma = torch.from_numpy(np.ascontiguousarray(noise_sigma)).to(device)[None, None]
+
+    def pair(stacked_B2HW: Tensor) -> Tensor:
+        stacked = stacked_B2HW.contiguous(memory_format=torch.channels_last)
+        return torch.cat(degradation(stacked[:, :1], stacked[:, 1:], condition), dim=1)
+
+    @torch.no_grad()
+    def degrade(image: Image) -> tuple[Image, Image]:
+        clean = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)).to(device)[None, None]
+        mean, deviation = apply_padded(pair, torch.cat([clean, sigma], dim=1), degradation.multiple)[0].cpu().numpy()
+        return mean, np.where(noise_sigma > 0, deviation, np.float32(0))
+
+    return degrade
