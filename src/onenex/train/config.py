@@ -67,3 +67,5 @@ class TrainConfig:
     """Standard deviation of the logarithm of a factor on every true σ map the restoration is given: the noise map errs as well."""
     holdout_every: int = 8
     """Every n-th slice of every training file is kept for validation."""
+    tune: bool = False
+    """Begin at given weights, train what they hold, and keep of each network what does better on the held-out slices."""
