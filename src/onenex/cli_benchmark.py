@@ -116,3 +116,19 @@ def guard_benchmark(
         from onenex.evaluate.guard_table import run
 
         run(data, output, quick, device=device, weights=weights, threads=threads)
+
+
+@benchmark.command()
+def pictures(
+    data: Data,
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures, PNG.")],
+    quick: Annotated[bool, typer.Option("--quick", help="The first organ only, to see that everything works.")] = False,
+    weights: Annotated[Path | None, typer.Option("--weights", help="Weights file to look at instead of the bundled one.")] = None,
+    threads: Threads = None,
+) -> None:
+    """Draw what the model does to scans of DATA/test, organ by organ, and what scanner model and prior know."""
+    with console.guard():
+        from onenex.evaluate.pictures import run
+
+        run(data, output, quick, weights=weights, threads=threads)
