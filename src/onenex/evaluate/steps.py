@@ -1,55 +1,143 @@
-"""`onenex benchmark steps`: quality and time of mode `full` against the number of its steps, on training data, to choose the preset by."""
+"""`onenex benchmark steps`: mode `full` under other presets, on slices that training held out, to choose the preset by.
+
+Never on test files. What is held out is every 8th slice of each training file, so a head in both parts is the same head.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from onenex import model as models
-from onenex.evaluate import perceptual
-from onenex.evaluate.ablation import VARIANTS, Variant, measure, rows
-from onenex.evaluate.ablation_table import FAST, Measured, begin, overall, write
+from onenex.evaluate import ablation_files, ablation_table
+from onenex.evaluate.ablation import VARIANTS, Variant, collect, foretell, open_bench
+from onenex.evaluate.ablation_table import FAST, INPUT, Measured
+from onenex.evaluate.rows import Finding
+from onenex.evaluate.trials import Plan, files, trials
 from onenex.model import Settings
+from onenex.model.reddiff import DEFAULT, Preset
+from onenex.scans import ScanInfo
 
 STEPS = (1, 2, 3, 4, 6, 8, 12)
+N_SLICES = 24
+"""Clean files of which one held-out slice is taken."""
+GRID: Mapping[str, Preset] = {
+    "default": DEFAULT,
+    "t 20": replace(DEFAULT, t_start=20),
+    "t 120": replace(DEFAULT, t_start=120),
+    "t 200": replace(DEFAULT, t_start=200),
+    "λ 2": replace(DEFAULT, prior_weight=2.0),
+    "λ 32": replace(DEFAULT, prior_weight=32.0),
+    "rate 0.5": replace(DEFAULT, learning_rate=0.5),
+    "rate 1": replace(DEFAULT, learning_rate=1.0),
+    "2 steps": replace(DEFAULT, n_steps=2),
+    "8 steps": replace(DEFAULT, n_steps=8),
+    "8 steps, t 120, λ 2": replace(DEFAULT, n_steps=8, t_start=120, prior_weight=2.0),
+}
+"""What `--search` tries: one setting at a time around the default, and a slow, strong corner. Edit it, and presets that were measured before
+are taken over from the journal."""
 
 
-def variants(numbers: Sequence[int]) -> list[Variant]:
-    """Return mode `fast`, and the default preset with each number of steps."""
-    fast = next(one for one in VARIANTS if one.name == FAST)
-    full = Settings(mode="full", guard=False)
-    return [fast, *(Variant(name=_name(n), settings=replace(full, n_steps=n)) for n in numbers)]
+def run(
+    data: Path,
+    output: Path,
+    *,
+    n_slices: int = N_SLICES,
+    device: str = "auto",
+    weights: Path | None = None,
+    threads: int | None = None,
+) -> list[Measured]:
+    """Measure every number of `STEPS`; print the table, write `steps.csv`, `.json`, `.md`, `-groups.csv` and `steps.png` to `output`.
+
+    Arguments and errors as in `search`.
+    """
+    presets = {_name(n): replace(DEFAULT, n_steps=n) for n in STEPS}
+    found = search(presets, data, output, n_slices=n_slices, device=device, weights=weights, threads=threads, name="steps")
+    plot(found, output / "steps.png")
+    return found
 
 
-def _name(n: int) -> str:
-    return f"{n} steps"
+def search(  # noqa: PLR0913 - keyword-only settings of a verb
+    presets: Mapping[str, Preset],
+    data: Path,
+    output: Path | None = None,
+    *,
+    n_slices: int = N_SLICES,
+    device: str = "auto",
+    weights: Path | None = None,
+    threads: int | None = None,
+    name: str = "presets",
+) -> list[Measured]:
+    """Measure presets against mode `fast` and the input on held-out training slices, and say which of them meet the release's bars there.
 
+    Parameters
+    ----------
+    presets
+        Name → preset; each is one line of the table.
+    data, output
+        Folder with the manifest; folder for `<name>.csv`, `.json`, `.md` and `-groups.csv`, from which a stopped run goes on.
+    n_slices
+        Clean files, spread evenly over those with a held-out slice, each with one slice at one noise level by turns. The files of repeats all
+        take part, with about one slice of 256 × 256 of each input.
+    device, weights, threads
+        As `onenex benchmark denoisers`.
+    name
+        Stem of the files.
 
-def run(data: Path, output: Path, *, split: str = "train", every: int = 4, weights: Path | None = None, threads: int | None = None) -> list[Measured]:
-    """Measure every number of steps on every `every`-th row of a split; print the table, write it and `steps.png` to `output`.
+    Returns
+    -------
+    list[Measured]
+        `INPUT` and `FAST` among the variants.
 
     Raises
     ------
     DataError
-        No usable data.
+        No file of split `train` has a held-out slice.
     OutOfDomain
         The weights know mode `fast` only.
     """
-    if threads is not None:
-        torch.set_num_threads(threads)
-    model = models.load("auto", weights)
-    lpips = perceptual.load() if perceptual.available() else None
-    screen = begin(f"number of steps, split {split}, weights {model.weights_hash}", lpips is not None)
-    chosen = variants(STEPS)
-    found = [measure(case, model, one, lpips) for number, case in enumerate(rows(data, split, quick=False)) if number % every == 0 for one in chosen]
-    screen.print(overall(found, [one.name for one in chosen]))
-    write(found, model.weights_hash, output)
-    plot(found, output / "steps.png")
+    plan = Plan(split="train", slices=1, one_a_file=True)
+    infos = _spread(files(data, plan), n_slices)
+    bench = open_bench(weights, plan, device=device, threads=threads, journal=None if output is None else output / f"{name}.csv")
+    variants = _variants(presets)
+    lines = [f"weights {bench.model.weights_hash}, held-out slices", foretell(infos, plan, variants)]
+    lines += [f"{label}: {_described(preset)}" for label, preset in presets.items()]
+    ablation_table.begin(bench.screen, "OneNEX presets of mode full", lines, bench.lpips is not None)
+    found = collect(bench, trials(data, infos, plan), variants)
+    bench.screen.print(ablation_table.drawn(ablation_table.overall(found, "held-out slices")))
+    findings = [line for preset in presets for line in _judged(found, preset)]
+    ablation_table.show_findings(bench.screen, findings)
+    if output is not None:
+        ablation_files.write(found, findings, {"weights": bench.model.weights_hash, "plan": lines}, output, name=name)
     return found
+
+
+def _judged(found: Sequence[Measured], preset: str) -> list[Finding]:
+    """Return the bars of one preset, without the lines that have none."""
+    return [line for line in ablation_table.quality(found, preset) if line.passed is not None]
+
+
+def _spread(infos: Sequence[ScanInfo], n_clean: int) -> list[ScanInfo]:
+    """Return all repeats, and `n_clean` clean files spread evenly over the others."""
+    repeats, clean = ([info for info in infos if info.kind == kind] for kind in ("repeats", "clean"))
+    if len(clean) > n_clean:
+        clean = [clean[int(place)] for place in (np.arange(n_clean) + 0.5) * len(clean) / n_clean]
+    return [*repeats, *clean]
+
+
+def _variants(presets: Mapping[str, Preset]) -> list[Variant]:
+    base = [one for one in VARIANTS if one.name in (INPUT, FAST)]
+    return [*base, *(Variant(name=name, settings=Settings(mode="full", guard=False, preset=preset)) for name, preset in presets.items())]
+
+
+def _described(preset: Preset) -> str:
+    return f"t_start {preset.t_start}, {preset.n_steps} steps, λ {preset.prior_weight:g}, rate {preset.learning_rate:g}"
+
+
+def _name(n: int) -> str:
+    return f"{n} steps"
 
 
 def plot(found: Sequence[Measured], path: Path) -> None:
