@@ -61,7 +61,7 @@ def cascade_loss(cascade: Cascade, batch: Batch, noise: NoiseMap, condition: Con
     clean = torch.where(real, restored.detach(), batch.target_B1HW)
     foreseen = cascade.degradation(clean, noise.sigma, condition)
     kernels = cascade.degradation.colour(clean, condition)
-    white = torch.randn(measured.shape, generator=generator)
+    white = torch.randn(measured.shape, generator=generator).to(measured.device)
     again = (foreseen.mean_B1HW + foreseen.sigma_B1HW * filtered(white, kernels)).clamp_min(0).detach()
     restored_again = cascade.restoration(again, noise.cautious, condition)
     foreseen_again = cascade.degradation(restored_again, noise.sigma, condition)

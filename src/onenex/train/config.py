@@ -30,6 +30,12 @@ class PhaseConfig:
     """Probability that a phrase of the prompt becomes "unknown", and that all do."""
     second_scan: bool = False
     """Whether simulated patches are scanned a second time, with new noise."""
+    sub_batches: int = 1
+    """Batches behind one step, their gradients averaged. The processes of a run share them; what it learns doesn't depend on how many do."""
+    bf16: bool = False
+    """Whether the networks, not the losses around them, compute in bfloat16 while they are trained."""
+    workers: int = 0
+    """Processes that draw batches, at most one a core; 0 = a thread, which is enough for a CPU."""
     validate_every: int = 1_000
     checkpoint_every: int = 500
 
