@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -13,8 +14,11 @@ from onenex.evaluate.pictures_prior import prior_picture
 from onenex.evaluate.pictures_scanner import scanner_picture
 from onenex.evaluate.table import console
 from onenex.model import Model
-from onenex.model.weights import load_weights
+from onenex.model.degradation import Degradation
+from onenex.model.prior import Prior
+from onenex.model.weights import Weights, load_weights
 from onenex.scans import ScanInfo, read_manifest
+from onenex.text.tokens import PhraseTable
 
 SPLIT = "test"
 
@@ -43,35 +47,37 @@ def run(data: Path, output: Path, quick: bool = False, *, weights: Path | None =
     if threads is not None:
         torch.set_num_threads(threads)
     known = load_weights(weights)
-    if known.degradation is None or known.prior is None or known.phrases is None:
-        name = "the bundled weights" if weights is None else str(weights)
-        raise OutOfDomain(f"{name} know mode 'fast' only (no prior and no degradation in the file): give --weights a file that holds all networks")
+    _of_mode_full(known, "the bundled weights" if weights is None else str(weights))
     infos = read_manifest(data)
-    trained = {info.id for info in infos if info.split == "train"}
-    tests = [info for info in infos if info.split == SPLIT]
-    if not tests:
+    if not any(info.split == SPLIT for info in infos):
         raise DataError(f"{data}: the manifest lists no file of split '{SPLIT}'")
-    model, screen = Model(known, torch.device("cpu")), console()
+    screen = console()
     screen.print(f"weights {known.hash}")
-    found: list[Picture] = []
-
-    def done(picture: Picture | None) -> None:
-        if picture is not None:
-            found.append(picture)
-            screen.print(f"{picture.path.name}: {picture.caption}", soft_wrap=True)
-
-    organs = _by_organ(tests)
-    for those in organs[:1] if quick else organs:
-        for picture in organ_pictures(model, those, trained, output):
-            done(picture)
-    done(scanner_picture((known.noise_level, known.degradation, known.phrases), tests, output))
-    done(prior_picture((known.noise_level, known.prior, known.phrases), tests, output))
+    found = []
+    for picture in _draw(known, infos, output, quick):
+        found.append(picture)
+        screen.print(f"{picture.path.name}: {picture.caption}", soft_wrap=True)
     return found
 
 
-def _by_organ(infos: list[ScanInfo]) -> list[list[ScanInfo]]:
-    """Part files by organ, in the order in which organs first appear."""
-    parted: dict[str, list[ScanInfo]] = {}
-    for info in infos:
-        parted.setdefault(info.organ, []).append(info)
-    return list(parted.values())
+def _draw(weights: Weights, infos: Sequence[ScanInfo], output: Path, quick: bool) -> Iterator[Picture]:
+    """Draw one picture after the other."""
+    model = Model(weights, torch.device("cpu"))
+    degradation, prior, phrases = _of_mode_full(weights, "these weights")
+    trained = {info.id for info in infos if info.split == "train"}
+    tests = [info for info in infos if info.split == SPLIT]
+    organs = list(dict.fromkeys(info.organ for info in tests))  # in the order in which they first appear
+    for organ in organs[:1] if quick else organs:
+        yield from organ_pictures(model, [info for info in tests if info.organ == organ], trained, output)
+    of_networks = (
+        scanner_picture((weights.noise_level, degradation, phrases), tests, output),
+        prior_picture((weights.noise_level, prior, phrases), tests, output),
+    )
+    yield from (picture for picture in of_networks if picture is not None)
+
+
+def _of_mode_full(weights: Weights, name: str) -> tuple[Degradation, Prior, PhraseTable]:
+    """Return what mode `full` needs besides the networks of mode `fast`."""
+    if weights.degradation is None or weights.prior is None or weights.phrases is None:
+        raise OutOfDomain(f"{name} know mode 'fast' only (no prior and no degradation in the file): give --weights a file that holds all networks")
+    return weights.degradation, weights.prior, weights.phrases

@@ -170,7 +170,7 @@ def _draw_row(panels: Sequence[Axes], found: Compared, info: ScanInfo) -> None:
     _draw_spectra(panels[-2], found)
     _draw_histogram(panels[-1], found)
     for axes in panels[-2:]:
-        axes.tick_params(labelsize=6)
+        axes.tick_params(which="both", labelsize=6)
         axes.legend(fontsize=6, frameon=False)
 
 
@@ -198,7 +198,7 @@ def describe(found: Compared, info: ScanInfo) -> str:
     real, made = (images[found.mask] for images in found.standardised)
     ratio = _power_ratio(found)
     return (
-        f"{info.id} ({info.organ}, {info.vendor}, {info.sequence}; {len(found.real)} slices, mean of {found.n_others} others, real differences "
+        f"{info.id} ({info.organ}, {info.vendor}, {info.sequence}; {len(found.real)} slices; others: {found.n_others}; real differences "
         f"over {found.widening:.2f}): standardised residual real mean {real.mean():+.3f} variance {real.var():.3f}, f_φ's mean {made.mean():+.3f} "
         f"variance {made.var():.3f}; f_φ's power over real power {ratio.min():.2f} to {ratio.max():.2f}, median {np.median(ratio):.2f}"
     )
