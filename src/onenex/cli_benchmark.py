@@ -58,8 +58,11 @@ def noise(
 def ablation(
     data: Data,
     *,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for CSV and JSON.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for CSV, JSON and Markdown; a stopped run goes on from there.")
+    ] = None,
     quick: Quick = False,
+    slices: Annotated[int, typer.Option(min=1, help="Slices of each input, in units of 256 × 256 pixels.")] = 2,
     device: Device = "auto",
     weights: JudgedWeights = None,
     threads: Threads = None,
@@ -68,7 +71,7 @@ def ablation(
     with console.guard():
         from onenex.evaluate.ablation import run
 
-        run(data, output, quick=quick, device=device, weights=weights, threads=threads)
+        run(data, output, quick=quick, slices=slices, device=device, weights=weights, threads=threads)
 
 
 @benchmark.command()
@@ -76,14 +79,37 @@ def steps(
     data: Data,
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for CSV, JSON and the plot.")],
+    search: Annotated[bool, typer.Option("--search", help="Measure a grid of presets instead of numbers of steps.")] = False,
+    slices: Annotated[int, typer.Option(min=1, help="How many held-out slices.")] = 24,
+    device: Device = "auto",
     weights: JudgedWeights = None,
     threads: Threads = None,
 ) -> None:
-    """Measure mode full by its number of steps, on files of DATA/train."""
+    """Measure mode full by its number of steps, or by its preset, on the slices of DATA/train that training holds out."""
     with console.guard():
-        from onenex.evaluate.steps import run
+        from onenex.evaluate.steps import GRID, run
+        from onenex.evaluate.steps import search as search_presets
 
-        run(data, output, weights=weights, threads=threads)
+        if search:
+            search_presets(GRID, data, output, n_slices=slices, device=device, weights=weights, threads=threads)
+        else:
+            run(data, output, n_slices=slices, device=device, weights=weights, threads=threads)
+
+
+@benchmark.command()
+def scanner(
+    data: Data,
+    *,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the table as CSV.")] = None,
+    split: Annotated[str, typer.Option(help="test, or train: the slices that training holds out.")] = "test",
+    weights: JudgedWeights = None,
+    threads: Threads = None,
+) -> None:
+    """Print how well the learnt scanner foresees fast scans: mean and standard deviation, by file and by intensity."""
+    with console.guard():
+        from onenex.evaluate.calibration import run
+
+        run(data, output, split=split, weights=weights, threads=threads)
 
 
 @benchmark.command()
@@ -107,6 +133,7 @@ def guard_benchmark(
     *,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for CSV, JSON and the curves.")] = None,
     quick: Quick = False,
+    mode: Annotated[str, typer.Option(help="Whose results are judged: fast or full.")] = "fast",
     device: Device = "auto",
     weights: JudgedWeights = None,
     threads: Threads = None,
@@ -115,7 +142,7 @@ def guard_benchmark(
     with console.guard():
         from onenex.evaluate.guard_table import run
 
-        run(data, output, quick, device=device, weights=weights, threads=threads)
+        run(data, output, quick, mode=mode, device=device, weights=weights, threads=threads)
 
 
 @benchmark.command()

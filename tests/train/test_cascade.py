@@ -1,13 +1,15 @@
 """Losses of the cascade and of the prior: least where they should be, and none of them rewards cheating."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from onenex.model.degradation import KERNEL_SIDE, Degradation, Measurement, filtered
-from onenex.model.noise_level import NoiseMap
+from onenex.model.noise_level import NoiseMap, blur
 from onenex.model.prior import Prior
 from onenex.model.restoration import Restoration
 from onenex.physics import noise
@@ -122,9 +124,25 @@ def test_training_the_prior_lowers_its_loss() -> None:
     optimizer = torch.optim.Adam(prior.parameters(), lr=2e-3)
     losses = []
     for _ in range(25):
-        loss = prior_loss(prior, batch, batch.target_B1HW, told(batch), condition, generator=torch.Generator().manual_seed(0))
+        loss = prior_loss(prior, batch, blur, told(batch), condition, generator=torch.Generator().manual_seed(0))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0] - 0.1
+
+
+def test_the_prior_meets_restored_measurements_as_well_as_clean_patches() -> None:
+    batch, condition, seen = textured_batch(n_real=1), random_condition(4), []
+
+    class Listening(Prior):
+        def forward(self, diffused: Tensor, *rest: Any) -> Tensor:
+            seen.append(diffused)
+            return super().forward(diffused, *rest)
+
+    marked = torch.full_like(batch.target_B1HW, 7.0)
+    for seed in range(8):
+        prior_loss(Listening((8, 16), 1), batch, lambda image: marked, told(batch), condition, generator=torch.Generator().manual_seed(seed))
+    simulated = torch.cat([diffused[~batch.is_real_B] for diffused in seen]).mean(dim=(1, 2, 3)) > 4
+    assert 0.2 < simulated.float().mean() < 0.8
+    assert all((diffused[batch.is_real_B].mean() > 4).all() for diffused in seen)

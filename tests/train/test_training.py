@@ -12,10 +12,11 @@ from onenex.errors import DataError, WeightsMismatch
 from onenex.model.noise_level import NoiseMap
 from onenex.model.weights import load_weights
 from onenex.physics import noise
+from onenex.physics.estimate import spread_of_repeats
 from onenex.text.phrases import SLOTS, UNKNOWNS
 from onenex.train import checkpoint, run
 from onenex.train.config import PhaseConfig, TrainConfig
-from onenex.train.dataset import Batch, Scan, draw_batch, load_scans, spread_of_repeats
+from onenex.train.dataset import Batch, Scan, draw_batch, load_scans
 from onenex.train.loop import learning_rate
 from onenex.train.losses import noise_loss, restoration_loss, rice_mean
 from onenex.train.phases import train

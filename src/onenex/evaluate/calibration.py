@@ -18,10 +18,10 @@ from onenex.evaluate import guard_table, metrics
 from onenex.evaluate.rows import Finding
 from onenex.evaluate.table import console, finding_line
 from onenex.model.engine import Model
+from onenex.physics.estimate import spread_of_repeats
 from onenex.physics.scale import series_scale
 from onenex.scans import ScanInfo, load_images
 from onenex.series import Acquisition, FloatImages
-from onenex.train.dataset import spread_of_repeats
 
 BAR = (0.9, 1.1)
 """Variance of the standardised residual of a calibrated likelihood."""

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -17,15 +19,21 @@ from onenex.train.losses import restoration_loss
 
 STRUCTURE_SHARE = 0.5
 """Share of MS-SSIM in the score; the rest is squared error."""
+MET_SHARE = 0.5
+"""Share of patches whose x_t comes from the restored measurement instead of the clean patch."""
 
 
-def prior_loss(prior: Prior, batch: Batch, clean_B1HW: Tensor, noise: NoiseMap, condition: Condition, *, generator: torch.Generator) -> Tensor:
-    """Return how badly g_θ tells the clean patch from its diffused version.
+def prior_loss(
+    prior: Prior, batch: Batch, restore: Callable[[Tensor], Tensor], noise: NoiseMap, condition: Condition, *, generator: torch.Generator
+) -> Tensor:
+    """Return how badly g_θ tells the clean patch from its diffused version, or from the diffused restoration of y.
 
     Parameters
     ----------
-    clean_B1HW
-        x₀ that is diffused: the reference (simulated), or the restored `second` scan (real), whose noise is independent of y's.
+    restore
+        f_ψ, fixed. What is diffused is x₀: the reference (simulated), or the restored `second` scan (real), whose noise is independent
+        of y's; but f_ψ(y) for `MET_SHARE` of the patches, since inference diffuses estimates, never the truth: a prior that has
+        seen nothing else takes their errors for anatomy at small t, where x_t says more than y.
     noise
         What g_θ is told of y's noise: the cautious map.
     generator
@@ -39,8 +47,14 @@ def prior_loss(prior: Prior, batch: Batch, clean_B1HW: Tensor, noise: NoiseMap, 
     n = len(batch.measured_B1HW)
     low = torch.rand(n, generator=generator) < 0.5
     t_B = torch.where(low, torch.randint(1, 100, (n,), generator=generator), torch.randint(1, N_STEPS + 1, (n,), generator=generator))
-    white = torch.randn(clean_B1HW.shape, generator=generator)
+    white = torch.randn(batch.target_B1HW.shape, generator=generator)
+    meets = torch.rand(n, generator=generator) < MET_SHARE
+    t_B, white, meets = (drawn.to(batch.target_B1HW.device) for drawn in (t_B, white, meets))
+    met, real = meets[:, None, None, None], batch.is_real_B[:, None, None, None]
+    with torch.no_grad():
+        restored = restore(torch.where(met, batch.measured_B1HW, batch.second_B1HW))
+    origin = torch.where(met | real, restored, batch.target_B1HW)
     measured = batch.measured_B1HW.contiguous(memory_format=torch.channels_last)
-    predicted = prior(diffuse(clean_B1HW, t_B, white), measured, noise.cautious, t_B, condition)
+    predicted = prior(diffuse(origin, t_B, white), measured, noise.cautious, t_B, condition)
     squared = restoration_loss(predicted, batch, batch.sigma_B1HW)
     return (1 - STRUCTURE_SHARE) * squared + STRUCTURE_SHARE * structure_loss(predicted, batch)

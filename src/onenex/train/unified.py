@@ -22,6 +22,7 @@ from onenex.text.tokens import PhraseTable
 from onenex.train.cascade import Cascade, cascade_loss
 from onenex.train.config import PhaseConfig, UnifiedConfig
 from onenex.train.dataset import Batch, Scan
+from onenex.train.distributed import training_device
 from onenex.train.loop import Phase
 from onenex.train.prior_loss import prior_loss
 from onenex.train.validate import validate_degradation, validate_restoration
@@ -91,15 +92,19 @@ def prior_phase(config: UnifiedConfig, held_out: list[Scan], networks: Networks,
     if prior is None:
         prior = Prior(restoration.widths, restoration.depth)
         prior.begin_at(restoration.net)
+    restoration, table = restoration.to(training_device()), table.to(training_device())
     told = _Told(networks.noise_level)
 
     def loss(network: nn.Module, batch: Batch, generator: torch.Generator, progress: float) -> Tensor:
         del progress  # every step is alike
         condition, _ = tell(table, batch.prompts)
-        with torch.no_grad():
-            second = restoration(batch.second_B1HW, told(batch).cautious, condition)
-        clean = torch.where(batch.is_real_B[:, None, None, None], second, batch.target_B1HW)
-        return prior_loss(network, batch, clean, told(batch), condition, generator=generator)  # type: ignore[arg-type]
+        noise = told(batch)
+
+        def restore(image_B1HW: Tensor) -> Tensor:
+            restored: Tensor = restoration(image_B1HW, noise.cautious, condition)
+            return restored
+
+        return prior_loss(network, batch, restore, noise, condition, generator=generator)  # type: ignore[arg-type]
 
     def validation(network: nn.Module) -> dict[str, float]:
         return _validate_prior(network, held_out, config.prior, told, table)
@@ -114,8 +119,9 @@ def _validate_prior(network: nn.Module, held_out: list[Scan], config: PhaseConfi
         generator = torch.Generator().manual_seed(t)
 
         def predict(batch: Batch, t: int = t, generator: torch.Generator = generator) -> Tensor:
-            t_B = torch.full((len(batch.prompts),), t)
-            white = torch.randn(batch.target_B1HW.shape, generator=generator)
+            device = batch.target_B1HW.device
+            t_B = torch.full((len(batch.prompts),), t, device=device)
+            white = torch.randn(batch.target_B1HW.shape, generator=generator).to(device)
             predicted: Tensor = network(
                 diffuse(batch.target_B1HW, t_B, white), batch.measured_B1HW, told(batch).cautious, t_B, tell(table, batch.prompts)[0]
             )
@@ -130,7 +136,7 @@ class _Told:
     """The noise map of a batch by a trained, fixed network."""
 
     def __init__(self, noise_level: NoiseLevel) -> None:
-        self._noise_level = noise_level.eval().requires_grad_(False)
+        self._noise_level = noise_level.to(training_device()).eval().requires_grad_(False)
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> NoiseMap:
