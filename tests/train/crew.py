@@ -2,10 +2,11 @@
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +23,14 @@ CONFIG = PhaseConfig(
     steps=STEPS, patch=32, margin=8, simulated_per_batch=2, real_per_batch=1, warmup_steps=2, validate_every=10, checkpoint_every=10, sub_batches=2,
     learning_rate=2e-3,
 )  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="module")
+def on_the_cpu() -> Iterator[None]:
+    """Train on the CPU, also where there is a GPU. For test modules to import."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ONENEX_DEVICE", "cpu")
+        yield
 
 
 class Odd(nn.Module):

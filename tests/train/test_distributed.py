@@ -15,8 +15,10 @@ from onenex.train import checkpoint
 from onenex.train.distributed import Objective, crew, move, training_device
 from onenex.train.drawing import Draws
 from onenex.train.loop import generator_of, train_phase
-from tests.train.crew import CONFIG, STEPS, Odd, member, odd_loss, phase, scans
+from tests.train.crew import CONFIG, STEPS, Odd, member, odd_loss, on_the_cpu, phase, scans
 from tests.train.packed import write_packed
+
+__all__ = ["on_the_cpu"]
 
 
 @pytest.fixture(scope="module")
