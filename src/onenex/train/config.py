@@ -48,6 +48,9 @@ class UnifiedConfig:
     """Restoration, degradation and text branch together."""
     prior: PhaseConfig
     """The diffusion prior, after the cascade."""
+    settling: PhaseConfig | None = None
+    """The degradation alone, between the two: on patches of 192, the noise map's windows, or it learns to allow for a noise map that
+    sees less than it will in use. None = none."""
     degradation_widths: tuple[int, ...] = (32, 64, 96)
     degradation_depth: int = 1
     lora_rank: int = 8

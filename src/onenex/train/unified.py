@@ -1,4 +1,4 @@
-"""The two phases of the unified model: the cascade (restoration, degradation, text branch) and the diffusion prior."""
+"""The phases of the unified model: the cascade (restoration, degradation, text branch), the degradation alone, the diffusion prior."""
 
 # shapes: B batch, H row, W column
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
+from onenex.errors import ModelError
 from onenex.model.condition import tell
 from onenex.model.degradation import Degradation, Measurement
 from onenex.model.diffusion import diffuse
@@ -19,7 +20,7 @@ from onenex.model.prior import Prior
 from onenex.model.weights import Networks
 from onenex.nets.attention import Condition
 from onenex.text.tokens import PhraseTable
-from onenex.train.cascade import Cascade, cascade_loss
+from onenex.train.cascade import Cascade, cascade_loss, settling_loss
 from onenex.train.config import PhaseConfig, UnifiedConfig
 from onenex.train.dataset import Batch, Scan
 from onenex.train.distributed import training_device
@@ -35,7 +36,7 @@ _TIMES = (50, 200, 500, 900)
 
 
 def train_unified(config: UnifiedConfig, held_out: list[Scan], networks: Networks, trained: Callable[[Phase, str], Any], *, seed: int) -> Networks:
-    """Train the cascade, then the prior, from `networks` on; what they lack begins at random.
+    """Train the cascade, then the degradation alone, then the prior, from `networks` on; what they lack begins at random.
 
     Parameters
     ----------
@@ -55,6 +56,8 @@ def train_unified(config: UnifiedConfig, held_out: list[Scan], networks: Network
     cascade: Cascade = trained(cascade_phase(config, held_out, networks, encoder, seed), "cascade")
     table = cast("PhraseEncoder", cascade.encoder).table()
     networks = replace(networks, restoration=cascade.restoration, degradation=cascade.degradation, phrases=table)
+    if config.settling is not None:
+        networks = replace(networks, degradation=trained(settling_phase(config.settling, held_out, networks, table, seed + 2), "settling"))
     return replace(networks, prior=trained(prior_phase(config, held_out, networks, table, seed + 1), "prior"))
 
 
@@ -83,6 +86,36 @@ def cascade_phase(config: UnifiedConfig, held_out: list[Scan], networks: Network
         return validate_restoration(restore, held_out, config.cascade) | validate_degradation(foresee, held_out, config.cascade)
 
     return Phase(network=network.train(), config=config.cascade, loss=loss, validation=validation, seed=seed)
+
+
+def settling_phase(config: PhaseConfig, held_out: list[Scan], networks: Networks, table: PhraseTable, seed: int) -> Phase:
+    """Return the training of the degradation alone; what else `networks` holds stays as it is.
+
+    Raises
+    ------
+    ModelError
+        There is no degradation.
+    """
+    if networks.degradation is None:
+        raise ModelError("there is no degradation to train: run the cascade first")
+    restoration, table = networks.restoration.to(training_device()).eval().requires_grad_(False), table.to(training_device())
+    told = _Told(networks.noise_level)
+
+    def loss(network: nn.Module, batch: Batch, generator: torch.Generator, progress: float) -> Tensor:
+        del generator, progress  # nothing is drawn, every step is alike
+        condition, noise = tell(table, batch.prompts)[0], told(batch)
+        with torch.no_grad():
+            restored = restoration(batch.measured_B1HW, noise.cautious, condition)
+        return settling_loss(network, batch, restored, noise, condition)  # type: ignore[arg-type]
+
+    def validation(network: nn.Module) -> dict[str, float]:
+        def foresee(batch: Batch, clean: Tensor) -> Measurement:
+            measurement: Measurement = network(clean, told(batch).sigma, tell(table, batch.prompts)[0])
+            return measurement
+
+        return validate_degradation(foresee, held_out, config)
+
+    return Phase(network=networks.degradation.requires_grad_().train(), config=config, loss=loss, validation=validation, seed=seed)
 
 
 def prior_phase(config: UnifiedConfig, held_out: list[Scan], networks: Networks, table: PhraseTable, seed: int) -> Phase:
