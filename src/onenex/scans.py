@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,10 @@ SIGNED_ZERO = 32768
 """Where zero lies in a file whose signed 16-bit magnitudes were stored as unsigned ones."""
 
 
+KINDS = {"clean": "(slice, row, column)", "repeats": "(slice, repeat, row, column)", "pairs": "(slice, 2, row, column)"}
+"""What a file may hold, and the shape of its images."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScanInfo:
     """One row of the manifest. Fields keep the names of its columns; None where the row says nothing."""
@@ -27,7 +32,7 @@ class ScanInfo:
     """`train` or `test`."""
     id: str
     kind: str
-    """`clean` (slice, row, column) or `repeats` (slice, repeat, row, column)."""
+    """A key of `KINDS`. Pairs are a fast scan, then its reference of the same slice; the columns describe the fast scan."""
     organ: str
     vendor: str
     model: str
@@ -48,6 +53,10 @@ class ScanInfo:
     source: str
     licence: str
     note: str
+    acceleration: float | None = None
+    """Total in-plane acceleration. This column and the next may be missing from a manifest."""
+    reference_nex: float | None = None
+    """Of pairs: averages in the reference, those of the fast scan being `nex` (1 when unknown). None = the reference counts as noise free."""
 
     @property
     def acquisition(self) -> Acquisition:
@@ -59,7 +68,8 @@ class ScanInfo:
             plane=self.plane,
             field_strength_T=self.field_strength_T,
             nex=self.nex,
-            evidence=dict.fromkeys(("vendor", "organ", "sequence", "plane", "field_strength_T", "nex"), "manifest.csv"),
+            acceleration=self.acceleration,
+            evidence=dict.fromkeys(("vendor", "organ", "sequence", "plane", "field_strength_T", "nex", "acceleration"), "manifest.csv"),
         )
 
 
@@ -74,7 +84,7 @@ def read_manifest(folder: Path) -> list[ScanInfo]:
     Raises
     ------
     DataError
-        No manifest there, a column is missing, or a number cannot be read.
+        No manifest there, a column is missing, a number cannot be read, or the kind is none that we know.
     """
     manifest = folder / "manifest.csv"
     if not manifest.is_file():
@@ -91,22 +101,28 @@ def load_images(info: ScanInfo) -> FloatImages:
 
     Returns
     -------
-    (slice, row, column) for `kind = clean`, (slice, repeat, row, column) for `kind = repeats`.
+    The shape that `KINDS` gives for its kind.
 
     Raises
     ------
     DataError
-        The file is missing, is no packed scan, or its shape contradicts the manifest.
+        The file is missing, is no packed scan, its shape contradicts the manifest, or it holds what no magnitude is.
     """
     stored = load_array(info.path, "images")
     expected: tuple[int, ...] = (info.n_slices, info.rows, info.columns)
-    if info.kind == "repeats":
-        expected = (info.n_slices, info.n_repeats, info.rows, info.columns)
+    if info.kind != "clean":
+        expected = (info.n_slices, 2 if info.kind == "pairs" else info.n_repeats, info.rows, info.columns)
     if stored.shape != expected:
-        raise DataError(f"{info.path}: images have shape {stored.shape}, the manifest says {expected}: one of the two is out of date")
+        raise DataError(
+            f"{info.path}: images have shape {stored.shape}, the manifest says {expected}: one of the two is out of date "
+            f"(kind {info.kind} is {KINDS[info.kind]})"
+        )
     images = stored.astype(np.float32)
     if images.size and images.min() >= SIGNED_ZERO:
         images -= SIGNED_ZERO
+    n_bad = images.size - int((np.isfinite(images) & (images >= 0)).sum())
+    if n_bad:
+        raise DataError(f"{info.path}: {n_bad} pixels are negative, NaN or infinite: store magnitudes, with 0 where nothing was measured")
     return images
 
 
@@ -150,6 +166,8 @@ def _scan(row: dict[str, str | None], folder: Path, where: str) -> ScanInfo:
             raise DataError(f"{where}: column '{column}' must be a whole number above 0, not '{text(column)}'")
         return int(value)
 
+    if text("kind") not in KINDS:
+        raise DataError(f"{where}: kind is '{text('kind')}': write one of {', '.join(KINDS)}")
     return ScanInfo(
         path=folder / text("split") / f"{text('id')}.npz",
         split=text("split"),
@@ -175,4 +193,64 @@ def _scan(row: dict[str, str | None], folder: Path, where: str) -> ScanInfo:
         source=text("source"),
         licence=text("licence"),
         note=text("note"),
+        acceleration=number("acceleration") if "acceleration" in row else None,
+        reference_nex=number("reference_nex") if "reference_nex" in row else None,
     )
+
+
+def write_scan(folder: Path, name: str, images: NDArray[np.generic], kind: str, about: Mapping[str, object]) -> Path:
+    """Add one scan to a folder of packed scans, made where it's missing; a scan of the same name and split is replaced.
+
+    Parameters
+    ----------
+    folder
+        Gets `manifest.csv` and `train/<name>.npz` (or `test/`).
+    name
+        The scan's `id`. It turns up in logs: no name of a patient.
+    images
+        Magnitudes, any unit, in the shape that `KINDS` gives for `kind`.
+    about
+        More columns of the manifest, fields of `ScanInfo`; `split` is "train" unless it says otherwise. An `Acquisition` may be
+        taken apart with `vars`: what the manifest has no column for is left out.
+
+    Returns
+    -------
+    Path
+        The `.npz` file.
+
+    Raises
+    ------
+    DataError
+        A kind that doesn't exist, images of another shape, or a manifest that cannot be read.
+    """
+    if kind not in KINDS:
+        raise DataError(f"{name}: kind is '{kind}': write one of {', '.join(KINDS)}")
+    if images.ndim != KINDS[kind].count(",") + 1 or 0 in images.shape or (kind == "pairs" and images.shape[1] != 2):
+        raise DataError(f"{name}: images have shape {images.shape}, but kind {kind} is {KINDS[kind]}")
+    sizes = {
+        "n_slices": images.shape[0],
+        "n_repeats": 1 if kind == "clean" else images.shape[1],
+        "rows": images.shape[-2],
+        "columns": images.shape[-1],
+    }
+    row = {"split": "train"} | dict(about) | {"id": name, "kind": kind} | sizes
+    columns = [field.name for field in fields(ScanInfo) if field.name != "path"]
+    known = {column: "" if row.get(column) is None else str(row[column]) for column in columns}
+    manifest = folder / "manifest.csv"
+    info = _scan(dict(known), folder, f"{manifest}: {name}")
+    others: list[dict[str, str]] = []
+    if manifest.is_file():
+        read_manifest(folder)  # refuses a file that we must not write to
+        with manifest.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            others = [one for one in reader if (one["split"], one["id"]) != (info.split, name)]
+        columns += [column for column in reader.fieldnames or () if column not in columns]
+    info.path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(info.path, images=images)
+    partial = manifest.with_name("manifest.csv.partial")
+    with partial.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        writer.writerows([*others, known])
+    partial.replace(manifest)
+    return info.path

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from onenex.errors import DataError
+
+if TYPE_CHECKING:
+    from onenex.train.config import TrainConfig, UnifiedConfig
+
+Config = TypeVar("Config", "TrainConfig", "UnifiedConfig")
 
 
 def run(
@@ -33,7 +39,7 @@ def run(
     threads
         CPU threads for torch; its own choice when None.
     start
-        A weights file to begin at, for example the bundled one when tuning on a site's own scans; at random when None.
+        A weights file to begin at. None: at random, or at the bundled weights for a recipe that tunes.
 
     Raises
     ------
@@ -47,19 +53,25 @@ def run(
     from onenex.model.weights import load_weights
     from onenex.train.phases import train
     from onenex.train.recipes import RECIPES
+    from onenex.train.tune import tune
 
     if recipe not in RECIPES:
         raise DataError(f"no recipe '{recipe}': choose one of {', '.join(sorted(RECIPES))}")
     config = RECIPES[recipe]()
-    if steps is not None:  # of each phase
-        config = replace(
-            config,
-            noise=replace(config.noise, steps=steps),
-            restoration=replace(config.restoration, steps=steps),
-            adaptation=replace(config.adaptation, steps=steps),
-            unified=config.unified
-            and replace(config.unified, cascade=replace(config.unified.cascade, steps=steps), prior=replace(config.unified.prior, steps=steps)),
-        )
+    if steps is not None:
+        config = _shortened(config, steps)
     if threads is not None:
         torch.set_num_threads(threads)
+    if config.tune:
+        return tune(config, data, folder, start=load_weights(start), resume=resume)
     return train(config, data, folder, resume=resume, start=load_weights(start) if start is not None else None)
+
+
+def _shortened(config: Config, steps: int) -> Config:
+    """Return the recipe with `steps` optimiser steps in each phase."""
+    from onenex.train.config import PhaseConfig, UnifiedConfig
+
+    values = {field.name: getattr(config, field.name) for field in fields(config)}
+    shorter: dict[str, Any] = {name: replace(value, steps=steps) for name, value in values.items() if isinstance(value, PhaseConfig)}
+    shorter |= {name: _shortened(value, steps) for name, value in values.items() if isinstance(value, UnifiedConfig)}
+    return replace(config, **shorter)

@@ -1,4 +1,4 @@
-"""Training patches: clean slices degraded by `physics/`, and real repeats as noise-to-noise pairs.
+"""Training patches: clean slices degraded by `physics/`, real repeats as noise-to-noise pairs, and real pairs of a fast scan and its reference.
 
 A batch is a pure function of (data, config, seed, step): a resumed run sees what an uninterrupted one would have seen.
 """
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import fft, ndimage
+from scipy import fft
 from torch import Tensor
 
 from onenex.errors import DataError
@@ -24,11 +24,14 @@ from onenex.physics.scale import series_scale
 from onenex.scans import ScanInfo, load_images, read_manifest
 from onenex.series import Acquisition
 from onenex.text.prompt import drop, phrases_of
+from onenex.train import pairs
 from onenex.train.config import PhaseConfig, TrainConfig
 
 Array = NDArray[np.float32]
 FOREGROUND = 0.1
 """Pixels above this fraction of the scale count as foreground."""
+_TIMES_OWN_NOISE = 4.0
+"""Noise of a simulated scan of a pair's reference over the reference's own, at least: that is then a sixteenth of the variance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +40,13 @@ class Scan:
 
     info: ScanInfo
     images: Array
-    """(slice, repeat, row, column) divided by the series scale; one repeat for clean files."""
+    """(slice, repeat, row, column) divided by the series scale; one repeat for clean files; for pairs the fast scan and the raised reference."""
     slices: NDArray[np.int64]
     """Indices of the slices that this split may use."""
+    pairs: pairs.Pairs | None = None
+    """What `images` of pairs were made of."""
+    least_sigma: float = 0.0
+    """Simulated scans of it have at least this much noise: it has noise of its own, which its copy would teach to keep."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +55,14 @@ class Batch:
 
     measured_B1HW: Tensor
     target_B1HW: Tensor
-    """Noise-free reference (simulated), or the mean of other repeats (real)."""
+    """Noise-free reference (simulated), the mean of other repeats, or the raised reference of a pair (real): see `pairs.raise_floor`."""
     sigma_B1HW: Tensor
-    """σ of the noise in `measured`: the true one (simulated), or what the repeats themselves show (real)."""
+    """σ of the noise in `measured`: the true one (simulated), or what the repeats or the pair themselves show (real)."""
     is_real_B: Tensor
     nex_B: Tensor
     """Averages in `measured`, real patches only (1 otherwise)."""
     target_nex_B: Tensor
-    """Averages in `target`, real patches only."""
+    """Averages in `target`, real patches only. Pairs count them in fast scans, whose own number is 1; infinite for a noise-free reference."""
     second_B1HW: Tensor
     """Another scan of the same patch with noise of its own: drawn alike (simulated), or `target` (real)."""
     prompts: tuple[tuple[str, ...], ...]
@@ -65,31 +72,49 @@ class Batch:
 def load_scans(folder: Path, config: TrainConfig, *, holdout: bool) -> list[Scan]:
     """Load the train split of `folder`, either the slices to learn from or those held out for validation.
 
+    The reference of a file of pairs comes a second time, as a clean scan: simulated patches of it keep the networks used to
+    noise that the site's own scans don't have.
+
     Raises
     ------
     DataError
-        The folder has no manifest or no training file.
+        The folder has no manifest, no training file or nothing to hold out, or pairs cannot be learnt from.
     """
-    scans = []
-    for info in read_manifest(folder):
-        if info.split != "train":
-            continue
+    scans: list[Scan] = []
+    infos = [info for info in read_manifest(folder) if info.split == "train"]
+    for info in infos:
         images = load_images(info)
-        images = images if info.kind == "repeats" else images[:, None]
         index = np.arange(len(images))
         held = index % config.holdout_every == config.holdout_every - 1
+        if config.tune and len(index) > 1 and not held.any():
+            held[-1] = True
         chosen = index[held] if holdout else index[~held]
-        if chosen.size:
+        if info.kind == "pairs":
+            scans += _scans_of_pairs(info, images, chosen)
+        elif chosen.size:
+            images = images if info.kind == "repeats" else images[:, None]
             scans.append(Scan(info=info, images=images / series_scale([images]), slices=chosen))
-    if not scans:
+    if not infos:
         raise DataError(f"{folder}: no training file: manifest.csv needs rows with split 'train'")
+    if not scans:
+        raise DataError(f"{folder}: too few slices to hold any out: training files need at least {2 if config.tune else config.holdout_every}")
     return scans
 
 
+def _scans_of_pairs(info: ScanInfo, images: Array, chosen: NDArray[np.int64]) -> list[Scan]:
+    """Return a file of pairs, and its references as a clean file; neither when no slice is chosen."""
+    found = pairs.prepare(images, info)
+    if not chosen.size:
+        return []
+    both = Scan(info=info, images=np.stack([found.fast, found.raised], axis=1), slices=chosen, pairs=found)
+    least = _TIMES_OWN_NOISE * pairs.noise_of_reference(found, info)
+    return [both, Scan(info=replace(info, kind="clean"), images=found.reference[:, None], slices=chosen, least_sigma=least)]
+
+
 def draw_batch(scans: list[Scan], config: PhaseConfig, generator: np.random.Generator) -> Batch:
-    """Draw one batch; simulated patches first, then real ones (all simulated when there are no repeats)."""
+    """Draw one batch; simulated patches first, then real ones (all simulated when there are none, and the other way round)."""
     clean = [scan for scan in scans if scan.info.kind == "clean"]
-    real = [scan for scan in scans if scan.info.kind == "repeats"]
+    real = [scan for scan in scans if scan.info.kind != "clean"]
     n_real = config.real_per_batch if real else 0
     n_simulated = config.simulated_per_batch + config.real_per_batch - n_real
     if not clean:
@@ -116,8 +141,8 @@ class _Patch(NamedTuple):
     sigma: Array
     second: Array
     acquisition: Acquisition
-    nex: int = 1
-    target_nex: int = 1
+    nex: float = 1
+    target_nex: float = 1
 
 
 def _pick(scans: list[Scan], config: PhaseConfig, generator: np.random.Generator) -> Scan:
@@ -136,11 +161,12 @@ def _simulated(scan: Scan, config: PhaseConfig, generator: np.random.Generator) 
     if generator.random() < 0.5:
         image = _crop_kspace(image, generator.uniform(0.4, 1.0))
     side = config.patch + 2 * config.margin
-    clean = _place(image[None], side, generator)[0] * _gain(image, generator)
-    clean = np.maximum(clean, 0)
+    clean, gain = _place(image[None], side, generator)[0], _gain(image, generator)
+    least = scan.least_sigma * float(gain)
+    clean = np.maximum(clean * gain, 0)
     low, high = config.ranges.sigma
     floor = min(estimate.noise_floor(clean, FOREGROUND), high / 3)
-    ranges = replace(config.ranges, sigma=(max(low, floor), high))
+    ranges = replace(config.ranges, sigma=(max(low, floor, min(least, high / 3)), high))
     drawn = degrade.draw_scan(clean.shape, ranges, generator)
     pair = degrade.acquire(clean, drawn, generator)
     again = degrade.acquire(clean, drawn, generator) if config.second_scan else pair
@@ -151,25 +177,26 @@ def _simulated(scan: Scan, config: PhaseConfig, generator: np.random.Generator) 
 
 
 def _real(scan: Scan, config: PhaseConfig, generator: np.random.Generator) -> _Patch:
-    """Draw two means of disjoint sets of repeats of the same slice, and σ from the spread of all of them."""
+    """Draw two means of disjoint sets of repeats of the same slice, and σ from the spread of all of them; or a pair."""
+    if scan.pairs is not None:
+        return _pair(scan, scan.pairs.sigma, config, generator)
     repeats = scan.images[generator.choice(scan.slices)]
     order = generator.permutation(len(repeats))
     nex = int(generator.integers(1, len(repeats))) if generator.random() < 0.5 else 1
-    sigma = spread_of_repeats(repeats) / np.sqrt(np.float32(nex))
+    sigma = estimate.spread_of_repeats(repeats) / np.sqrt(np.float32(nex))
     triple = np.stack([repeats[order[:nex]].mean(0), repeats[order[nex:]].mean(0), sigma])
     measured, target, sigma = _place(triple, config.patch, generator) * _gain(triple[0], generator)
     told = replace(scan.info.acquisition, nex=nex, acceleration=len(repeats) / nex)
     return _Patch(measured, target, sigma, target, told, nex, len(repeats) - nex)
 
 
-def spread_of_repeats(repeats: Array) -> Array:
-    """Return the local standard deviation (row, column) of repeats (repeat, row, column) of one slice.
-
-    Mean absolute deviation of neighbouring repeats, averaged over some 10 pixels; √π/2 turns it into the standard deviation
-    of Gaussian noise. Less swayed by pulsation than a root mean square.
-    """
-    deviation = np.abs(np.diff(repeats, axis=0)).mean(0)
-    return np.asarray(ndimage.gaussian_filter(deviation, 4.0) * (np.sqrt(np.pi) / 2), dtype=np.float32)
+def _pair(scan: Scan, sigma: Array, config: PhaseConfig, generator: np.random.Generator) -> _Patch:
+    """Draw a fast scan, its reference and its σ."""
+    index = generator.choice(scan.slices)
+    triple = np.stack([*scan.images[index], sigma[index]])
+    measured, target, spread = _place(triple, config.patch, generator) * _gain(triple[0], generator)
+    ratio = pairs.noise_ratio(scan.info)
+    return _Patch(measured, target, spread, target, scan.info.acquisition, 1, 1 / ratio if ratio else np.inf)
 
 
 def _gain(image: Array, generator: np.random.Generator) -> np.float32:

@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from onenex.errors import WeightsMismatch
+from onenex.model.condition import tell
 from onenex.model.noise_level import NoiseLevel
 from onenex.model.restoration import Restoration
 from onenex.model.weights import Networks, Weights, save
+from onenex.nets.attention import Condition
+from onenex.text.tokens import PhraseTable
+from onenex.train.card import metrics_of, model_card
 from onenex.train.config import TrainConfig
 from onenex.train.dataset import Batch, Scan, load_scans
+from onenex.train.distributed import crew, training_device
 from onenex.train.loop import Phase, train_phase
 from onenex.train.losses import noise_loss, restoration_loss
 from onenex.train.unified import train_unified
@@ -52,7 +56,8 @@ def train(config: TrainConfig, data: Path, folder: Path, *, resume: bool = True,
         begun = result if start is None else replace(result, degradation=start.degradation, prior=start.prior, phrases=start.phrases)
         result = train_unified(config.unified, held_out, begun, trained, seed=config.seed + 3)
     path = folder / "weights.safetensors"
-    save(path, result, card=model_card(config, scans))
+    if crew().leads:
+        save(path, result, card=model_card(config, scans, metrics=metrics_of(folder), start=start))
     return path
 
 
@@ -90,21 +95,24 @@ def restoration_phase(config: TrainConfig, held_out: list[Scan], network: Restor
     return Phase(network=network.train(), config=config.restoration, loss=loss, validation=validation, seed=config.seed + 1)
 
 
-def adaptation_phase(config: TrainConfig, held_out: list[Scan], noise_level: nn.Module, restoration: nn.Module) -> Phase:
-    """Return the training of a trained restoration with the cautious map of a trained, now fixed, noise map."""
-    told = partial(_cautious_sigma, noise_level=noise_level.eval().requires_grad_(False))
+def adaptation_phase(
+    config: TrainConfig, held_out: list[Scan], noise_level: nn.Module, restoration: nn.Module, phrases: PhraseTable | None = None
+) -> Phase:
+    """Return the training of a trained restoration with the cautious map of a trained, now fixed, noise map.
+
+    With `phrases` it is also told what is known of each scan, as weights that know text must be.
+    """
+    told = partial(_cautious_sigma, noise_level=noise_level.to(training_device()).eval().requires_grad_(False))
+    table = phrases and phrases.to(training_device())
+
+    def condition(batch: Batch) -> Condition | None:
+        return tell(table, batch.prompts)[0] if table is not None else None
 
     def validation(network: nn.Module) -> dict[str, float]:
-        return validate_restoration(lambda batch: network(batch.measured_B1HW, told(batch)), held_out, config.adaptation)
+        return validate_restoration(lambda batch: network(batch.measured_B1HW, told(batch), condition(batch)), held_out, config.adaptation)
 
-    loss = partial(_adaptation_loss, told=told)
+    loss = partial(_adaptation_loss, told=told, condition=condition)
     return Phase(network=restoration.requires_grad_(), config=config.adaptation, loss=loss, validation=validation, seed=config.seed + 2)
-
-
-def model_card(config: TrainConfig, scans: list[Scan]) -> dict[str, str]:
-    """Return what the weights file says about its making, with the sources and licences of the training data."""
-    sources = sorted({f"{scan.info.source} (licence: {scan.info.licence})" for scan in scans})
-    return {"recipe": config.name, "config": json.dumps(asdict(config)), "training_data": "; ".join(sources)}
 
 
 def _noise_loss(network: nn.Module, batch: Batch, generator: torch.Generator, progress: float) -> Tensor:
@@ -120,9 +128,17 @@ def _restoration_loss(network: nn.Module, batch: Batch, generator: torch.Generat
     return restoration_loss(restored, batch, batch.sigma_B1HW)
 
 
-def _adaptation_loss(network: nn.Module, batch: Batch, generator: torch.Generator, progress: float, *, told: Callable[[Batch], Tensor]) -> Tensor:
+def _adaptation_loss(
+    network: nn.Module,
+    batch: Batch,
+    generator: torch.Generator,
+    progress: float,
+    *,
+    told: Callable[[Batch], Tensor],
+    condition: Callable[[Batch], Condition | None],
+) -> Tensor:
     del generator, progress  # nothing is drawn, every step is alike
-    restored = network(batch.measured_B1HW.contiguous(memory_format=torch.channels_last), told(batch))
+    restored = network(batch.measured_B1HW.contiguous(memory_format=torch.channels_last), told(batch), condition(batch))
     return restoration_loss(restored, batch, batch.sigma_B1HW)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from onenex.model.degradation import Measurement
 from onenex.train.config import PhaseConfig
 from onenex.train.dataset import FOREGROUND, Batch, Scan, draw_batch
+from onenex.train.distributed import move, training_device
 
 _N_BATCHES = 6
 _PER_BATCH = 8
@@ -39,9 +40,10 @@ def validate_noise(network: nn.Module, scans: list[Scan], config: PhaseConfig) -
 
 @torch.inference_mode()
 def validate_restoration(restore: Callable[[Batch], Tensor], scans: list[Scan], config: PhaseConfig) -> dict[str, float]:
-    """Return PSNR gains over the input in the foreground, dB, per simulated level and file of repeats.
+    """Return PSNR gains over the input in the foreground, dB, per simulated level and file of repeats or pairs.
 
-    On repeats by the unbiased score: E(f(y1) − y2)² and E(y1 − y2)² share the noise of y2, half of the latter.
+    On repeats by the unbiased score: E(f(y1) − y2)² and E(y1 − y2)² share the noise of y2, half of the latter; on pairs likewise,
+    by the share that the averages of the reference give.
     """
     figures: dict[str, float] = {}
     for name, batches in _panels(scans, config).items():
@@ -51,7 +53,7 @@ def validate_restoration(restore: Callable[[Batch], Tensor], scans: list[Scan], 
             seen = (batch.measured_B1HW + batch.target_B1HW) / 2 if bool(batch.is_real_B.all()) else batch.target_B1HW
             inside = seen > FOREGROUND
             error, change = ((image - batch.target_B1HW)[inside].square().sum().item() for image in (batch.measured_B1HW, restored))
-            shared = error / 2 if bool(batch.is_real_B.all()) else 0.0
+            shared = error * _share_of_target(batch)
             before, after = before + error - shared, after + change - shared
         figures[f"gain_db_{name}"] = float(10 * np.log10(before / max(after, 1e-12)))
     return figures
@@ -59,7 +61,9 @@ def validate_restoration(restore: Callable[[Batch], Tensor], scans: list[Scan], 
 
 @torch.inference_mode()
 def validate_degradation(foresee: Callable[[Batch, Tensor], Measurement], scans: list[Scan], config: PhaseConfig) -> dict[str, float]:
-    """Return the variance of (second scan − mean) / σ_φ in the foreground, 1 when calibrated: per level, and per file of repeats.
+    """Return the variance of (second scan − mean) / σ_φ in the foreground, 1 when calibrated, and its negative log-likelihood.
+
+    Per simulated level, and per file of repeats or pairs.
 
     `foresee` takes a batch and a clean image. Simulated patches give it their reference. Real ones give it `target`, whose own
     noise is known and taken off: its variance is nex / target_nex of that of `measured`, which is the scan to be foreseen.
@@ -67,6 +71,7 @@ def validate_degradation(foresee: Callable[[Batch, Tensor], Measurement], scans:
     figures: dict[str, float] = {}
     for name, batches in _panels(scans, replace(config, second_scan=True)).items():
         squares: list[Tensor] = []
+        logs: list[Tensor] = []
         for batch in batches:
             real = bool(batch.is_real_B.all())
             inside = batch.target_B1HW > FOREGROUND
@@ -74,24 +79,38 @@ def validate_degradation(foresee: Callable[[Batch, Tensor], Measurement], scans:
             misfit = ((batch.measured_B1HW if real else batch.second_B1HW) - mean) / deviation
             shared = (batch.nex_B / batch.target_nex_B if real else torch.zeros_like(batch.nex_B))[:, None, None, None]
             squares.append((misfit.square() / (1 + shared))[inside])
+            logs.append(torch.log(deviation)[inside])
         figures[f"variance_{name}"] = float(torch.cat(squares).mean())
+        figures[f"nll_{name}"] = float((torch.cat(squares) / 2 + torch.cat(logs)).mean())
     return figures
 
 
+def _share_of_target(batch: Batch) -> float:
+    """Return the share of E(measured − target)² that is the target's own noise; 0 for simulated patches, ½ for two repeats."""
+    if not bool(batch.is_real_B.all()):
+        return 0.0
+    ratio = float(batch.nex_B[0] / batch.target_nex_B[0])
+    return ratio / (1 + ratio)
+
+
 def _panels(scans: list[Scan], config: PhaseConfig) -> dict[str, list[Batch]]:
-    """Draw fixed batches: simulated ones by noise level, real ones by file (one repeat against one)."""
+    """Draw fixed batches: simulated ones by noise level, real ones by file (one repeat against one; a fast scan against its reference as it is)."""
     panels: dict[str, list[Batch]] = {}
     clean = [scan for scan in scans if scan.info.kind == "clean"]
-    for level in _LEVELS if clean else ():
+    for level in _LEVELS:
+        quiet = [scan for scan in clean if scan.least_sigma <= level]
         ranges = replace(config.ranges, sigma=(level, level * 1.001))
         fixed = replace(config, ranges=ranges, simulated_per_batch=_PER_BATCH, real_per_batch=0)
-        panels[f"sigma_{level}"] = _draw(clean, fixed)
+        if quiet:
+            panels[f"sigma_{level}"] = _draw(quiet, fixed)
     real = replace(config, simulated_per_batch=0, real_per_batch=_PER_BATCH)
     for scan in scans:
-        if scan.info.kind == "repeats":
+        if scan.pairs is not None:
+            panels[scan.info.id] = _draw([replace(scan, images=np.stack([scan.pairs.fast, scan.pairs.reference], axis=1))], real)
+        elif scan.info.kind == "repeats":
             panels[scan.info.id] = _draw([replace(scan, images=scan.images[:, :2])], real)
     return panels
 
 
 def _draw(scans: list[Scan], config: PhaseConfig) -> list[Batch]:
-    return [draw_batch(scans, config, np.random.default_rng([7, index])) for index in range(_N_BATCHES)]
+    return [move(draw_batch(scans, config, np.random.default_rng([7, index])), training_device()) for index in range(_N_BATCHES)]

@@ -7,10 +7,14 @@ from collections.abc import Callable
 from onenex.train.config import TrainConfig
 from onenex.train.recipes.restoration_cpu import restoration_cpu
 from onenex.train.recipes.restoration_cpu_more import restoration_cpu_more
+from onenex.train.recipes.site import site
 from onenex.train.recipes.unified_cpu import unified_cpu
+from onenex.train.recipes.unified_gpu import unified_gpu
 
 RECIPES: dict[str, Callable[[], TrainConfig]] = {
     "restoration_cpu": restoration_cpu,
     "restoration_cpu_more": restoration_cpu_more,
+    "site": site,
     "unified_cpu": unified_cpu,
+    "unified_gpu": unified_gpu,
 }
