@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from onenex.errors import DataError
-from onenex.scans import load_images, read_manifest
+from onenex.scans import load_images, read_manifest, write_scan
+from onenex.series import Acquisition
 
 HEADER = (
     "split,id,kind,organ,vendor,model,field_strength_T,sequence,plane,n_slices,n_repeats,rows,columns,echo_time_ms,repetition_time_ms,"
@@ -63,6 +64,59 @@ def test_bad_folders_are_refused(tmp_path: Path, rows: str, arrays: dict[str, np
     folder = folder_of(tmp_path, rows, **arrays)
     with pytest.raises(DataError, match=message):
         load_images(read_manifest(folder)[0])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0])
+def test_what_no_magnitude_is_is_refused(tmp_path: Path, bad: float) -> None:
+    images = np.ones((2, 4, 5), np.float32)
+    images[1, 2, 3] = bad
+    with pytest.raises(DataError, match="1 pixels are negative, NaN or infinite: store magnitudes"):
+        load_images(read_manifest(folder_of(tmp_path, CLEAN, a=images))[0])
+
+
+def test_unknown_kinds_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"manifest\.csv:2: kind is 'pair': write one of clean, repeats, pairs"):
+        read_manifest(folder_of(tmp_path, CLEAN.replace("clean", "pair")))
+
+
+def test_columns_of_pairs_may_be_missing(tmp_path: Path) -> None:
+    pairs = REPEATS.replace("repeats", "pairs").replace("2,3,4,5", "2,2,4,5")
+    (info,) = read_manifest(folder_of(tmp_path, pairs, b=np.ones((2, 2, 4, 5), np.uint16)))
+    assert (info.reference_nex, info.acceleration) == (None, None)
+    assert load_images(info).shape == (2, 2, 4, 5)
+    np.savez_compressed(info.path, images=np.ones((2, 3, 4, 5), np.uint16))
+    with pytest.raises(DataError, match=r"\(2, 3, 4, 5\), the manifest says \(2, 2, 4, 5\).*kind pairs is \(slice, 2, row, column\)"):
+        load_images(info)
+
+
+def test_written_scans_are_read_back(tmp_path: Path) -> None:
+    acquisition = Acquisition(vendor="GE", organ="knee", field_strength_T=1.5, acceleration=2.0)
+    images = np.arange(2 * 2 * 4 * 5, dtype=np.uint16).reshape(2, 2, 4, 5)
+    write_scan(tmp_path, "one", images, "pairs", vars(acquisition) | {"reference_nex": 3, "note": "a, b"})
+    write_scan(tmp_path, "two", images[:, 0], "clean", {"split": "test"})
+    write_scan(tmp_path, "one", images + 1, "pairs", vars(acquisition) | {"reference_nex": 4})
+    clean, pairs = read_manifest(tmp_path)
+    assert (clean.id, clean.split, clean.organ, clean.nex) == ("two", "test", "", None)
+    assert (pairs.reference_nex, pairs.acquisition.vendor, pairs.acquisition.acceleration, pairs.note) == (4, "GE", 2.0, "")
+    np.testing.assert_array_equal(load_images(pairs), images + 1)
+    np.testing.assert_array_equal(load_images(clean), images[:, 0])
+
+
+def test_foreign_columns_survive_writing(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, CLEAN.strip() + ",mine\n")
+    manifest = folder / "manifest.csv"
+    manifest.write_text(manifest.read_text().replace("licence,note\n", "licence,note,scanner_room\n"))
+    write_scan(folder, "two", np.ones((2, 4, 5)), "clean", {})
+    assert "mine" in manifest.read_text()
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"), [("pairs", (2, 3, 4, 5)), ("pairs", (2, 4, 5)), ("clean", (2, 2, 4, 5)), ("clean", (0, 4, 5)), ("pear", (2, 4, 5))]
+)
+def test_wrong_shapes_are_not_written(tmp_path: Path, kind: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(DataError, match="kind"):
+        write_scan(tmp_path, "one", np.ones(shape), kind, {})
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_without_manifest_is_refused(tmp_path: Path) -> None:

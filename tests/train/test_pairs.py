@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from onenex.errors import DataError
+from onenex.model.degradation import Measurement
 from onenex.physics import kspace, noise
 from onenex.physics.estimate import spread_of_repeats
 from onenex.scans import ScanInfo, load_images, read_manifest, write_scan
@@ -17,6 +18,7 @@ from onenex.train.dataset import Batch, draw_batch, load_scans
 from onenex.train.losses import restoration_loss
 from onenex.train.pairs import brightness, prepare, raise_floor, shift, spread_of_pair
 from onenex.train.recipes import RECIPES
+from onenex.train.validate import validate_degradation, validate_restoration
 from tests.train.packed_pairs import ABOUT, SIGMA, magnitude, pair_of, phantom, write_site
 
 PHASE = PhaseConfig(steps=2, patch=48, simulated_per_batch=2, real_per_batch=2, text_dropout=0.0)
@@ -163,6 +165,31 @@ def test_pairs_and_other_kinds_mix(tmp_path: Path) -> None:
     ratios = {ratio for batch in batches for ratio in (batch.nex_B / batch.target_nex_B)[batch.is_real_B].tolist()}
     assert 0.25 in ratios
     assert ratios & {0.5, 2.0}
+
+
+def test_validation_takes_the_noise_of_the_reference_off(tmp_path: Path) -> None:
+    """The input gains nothing over itself; as much noise again costs 3 dB, though the difference from the reference grows by less than that."""
+    held = load_scans(write_site(tmp_path, n_slices=3), CONFIG, holdout=True)
+    generator = torch.Generator().manual_seed(0)
+
+    def worse(batch: Batch) -> torch.Tensor:
+        return batch.measured_B1HW + batch.sigma_B1HW * torch.randn(batch.measured_B1HW.shape, generator=generator)
+
+    assert validate_restoration(lambda batch: batch.measured_B1HW, held, PHASE)["gain_db_own_pairs"] == pytest.approx(0, abs=1e-6)
+    assert validate_restoration(worse, held, PHASE)["gain_db_own_pairs"] == pytest.approx(-10 * np.log10(2), abs=0.3)
+
+
+@pytest.mark.parametrize("factor", [0.7, 1.0, 1.4])
+def test_validation_of_the_degradation_finds_the_true_noise(tmp_path: Path, factor: float) -> None:
+    held = load_scans(write_site(tmp_path, n_slices=3), CONFIG, holdout=True)
+
+    def foresee(batch: Batch, clean: torch.Tensor) -> Measurement:
+        return Measurement(clean, factor * batch.sigma_B1HW)
+
+    figures = validate_degradation(foresee, held, PHASE)
+    assert figures["variance_own_pairs"] * factor**2 == pytest.approx(1, abs=0.15)
+    told_right = validate_degradation(lambda batch, clean: Measurement(clean, batch.sigma_B1HW), held, PHASE)
+    assert figures["nll_own_pairs"] >= told_right["nll_own_pairs"]
 
 
 def damaged(how: str) -> tuple[np.ndarray, dict[str, object]]:

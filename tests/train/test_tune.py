@@ -159,7 +159,11 @@ def test_a_run_goes_on_only_as_itself(site: Path, tmp_path: Path) -> None:
     other = write_site(tmp_path / "other", kinds=("clean",), n_slices=3, size=48)
     with pytest.raises(DataError, match="holds another run"):
         tune(TINY, other, tmp_path / "run", start=start)
+    stale = tmp_path / "run" / "prior"
+    stale.mkdir()
+    (stale / "checkpoint.pt").write_bytes(b"of an earlier run")
     tune(TINY, other, tmp_path / "run", start=start, resume=False)
+    assert not (stale / "checkpoint.pt").exists()
 
 
 def test_gains_decide() -> None:
@@ -169,7 +173,7 @@ def test_gains_decide() -> None:
     for worse in ({"gain_db_knee": 1.01}, {"gain_db_head": 1.85}, {"gain_db_sigma_0.02": 2.6}, {"gain_db_knee": float("nan")}):
         verdict = judge_gains("restoration", "adaptation", before, before | (better if "gain_db_knee" not in worse else {}) | worse)
         assert not verdict.tuned, worse
-        assert verdict.figures == before
+        assert verdict.figures == {name: value for name, value in before.items() if name != "variance_knee"}
     assert judge_gains("prior", "prior", {}, {}).reason == "nothing held out to judge it by"
 
 

@@ -162,7 +162,8 @@ def _prior(run: _Run, networks: Networks) -> tuple[Networks, list[Verdict]]:
 
 def judge_gains(network: str, phase: str, before: dict[str, float], after: dict[str, float]) -> Verdict:
     """Judge by the gains in PSNR: of real scans where there are any, else of simulated noise; and by the worst loss anywhere."""
-    changes = {name: after[name] - before[name] for name in before if "gain_db_" in name}
+    before, after = ({name: value for name, value in figures.items() if "gain_db_" in name} for figures in (before, after))
+    changes = {name: after[name] - before[name] for name in before}
     limits = {name: MOST_LOSS_SIMULATED_DB if "gain_db_sigma_" in name else MOST_LOSS_DB for name in changes}
     kept, reason = _judge(changes, limits, LEAST_GAIN_DB, "dB")
     return Verdict(network=network, phase=phase, kept=kept, reason=reason, before=before, after=after)
@@ -170,6 +171,7 @@ def judge_gains(network: str, phase: str, before: dict[str, float], after: dict[
 
 def judge_likelihoods(network: str, phase: str, before: dict[str, float], after: dict[str, float]) -> Verdict:
     """Judge by the log-likelihood of held-out scans under the degradation model, likewise."""
+    before, after = ({name: value for name, value in figures.items() if "gain_db_" not in name} for figures in (before, after))
     changes = {name: before[name] - after[name] for name in before if name.startswith("nll_")}
     kept, reason = _judge(changes, dict.fromkeys(changes, MOST_LOSS_NATS), LEAST_GAIN_NATS, "nats a pixel")
     return Verdict(network=network, phase=phase, kept=kept, reason=reason, before=before, after=after)
@@ -222,4 +224,7 @@ def _claim(folder: Path, run: dict[str, str], *, resume: bool) -> None:
     there = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else None
     if resume and there != run and any(folder.glob("*/checkpoint.pt")):
         raise DataError(f"{folder} holds another run (other recipe, weights to begin at, or scans): give another --run folder, or --fresh")
+    if not resume:  # a later phase, too, begins anew, even when this run is stopped before it and then resumed
+        for stale in folder.glob("*/checkpoint.pt"):
+            stale.unlink()
     note.write_text(json.dumps(run), encoding="utf-8")
