@@ -173,7 +173,7 @@ def unmasked_structure_loss(restored: Tensor, batch: Batch) -> Tensor:
     return ms_ssim(restored, batch.target_B1HW, data_range=1.0).mean()
 
 
-@pytest.mark.parametrize("name", ["noise", "adaptation", "cascade", "prior"])
+@pytest.mark.parametrize("name", ["noise", "restoration", "adaptation", "cascade", "settling", "prior"])
 def test_losses_work_where_the_batch_is(data: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """No draw and no fixed network stays on the CPU. The meta device stands for a GPU: it too refuses to mix."""
     monkeypatch.setenv("ONENEX_DEVICE", "meta")
@@ -186,6 +186,11 @@ def test_losses_work_where_the_batch_is(data: Path, monkeypatch: pytest.MonkeyPa
         chosen = phases.noise_phase(config, [], networks.noise_level)
     elif name == "adaptation":
         chosen = phases.adaptation_phase(config, [], networks.noise_level, networks.restoration)
+    elif name == "restoration":
+        chosen = phases.restoration_phase(config, [], networks.restoration)
+    elif name == "settling":
+        table = PhraseTable(tokens={phrase: torch.rand(3, WIDTH) for phrase in TABLE})
+        chosen = unified.settling_phase(CONFIG, [], replace(networks, degradation=Degradation((8, 16), 1)), table, 0)
     elif name == "prior":
         table = PhraseTable(tokens={phrase: torch.rand(3, WIDTH) for phrase in TABLE})
         chosen = unified.prior_phase(UnifiedConfig(cascade=CONFIG, prior=CONFIG), [], networks, table, 0)

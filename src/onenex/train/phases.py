@@ -122,7 +122,7 @@ def _noise_loss(network: nn.Module, batch: Batch, generator: torch.Generator, pr
 
 def _restoration_loss(network: nn.Module, batch: Batch, generator: torch.Generator, progress: float, *, jitter: float) -> Tensor:
     del progress  # every step is alike
-    factor = torch.exp(jitter * torch.randn(len(batch.sigma_B1HW), generator=generator))
+    factor = torch.exp(jitter * torch.randn(len(batch.sigma_B1HW), generator=generator)).to(batch.sigma_B1HW.device)
     sigma = batch.sigma_B1HW * factor[:, None, None, None]
     restored = network(batch.measured_B1HW.contiguous(memory_format=torch.channels_last), sigma)
     return restoration_loss(restored, batch, batch.sigma_B1HW)
