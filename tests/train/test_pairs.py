@@ -153,9 +153,13 @@ def test_a_reference_is_scanned_with_more_noise_than_its_own(tmp_path: Path) -> 
     assert both.pairs is not None
     own = float(np.median(both.pairs.sigma)) / 2
     assert reference.least_sigma == pytest.approx(4 * own, rel=0.3)
-    config = replace(PHASE, simulated_per_batch=8, real_per_batch=0, ranges=replace(PHASE.ranges, sigma=(0.002, 0.3), g_factor=0.0, filtered=0.0))
-    batch = draw_batch([reference], config, np.random.default_rng(0))
-    assert (batch.sigma_B1HW.amin(dim=(1, 2, 3)) > 0.03).all()
+    plain = replace(PHASE.ranges, sigma=(0.002, 0.6), g_factor=0.0, filtered=0.0, averaged=0.0)
+    batch = draw_batch([reference], replace(PHASE, simulated_per_batch=16, real_per_batch=0, ranges=plain), np.random.default_rng(0))
+    assert float(batch.sigma_B1HW.min()) > 0.4 * reference.least_sigma
+    careless = draw_batch(
+        [replace(reference, least_sigma=0.0)], replace(PHASE, simulated_per_batch=16, real_per_batch=0, ranges=plain), np.random.default_rng(0)
+    )
+    assert float(careless.sigma_B1HW.min()) < 0.4 * reference.least_sigma
 
 
 def test_pairs_and_other_kinds_mix(tmp_path: Path) -> None:
