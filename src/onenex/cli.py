@@ -72,6 +72,7 @@ def denoise(  # noqa: PLR0913 - one parameter an option
     acceleration: Annotated[float | None, typer.Option(min=1, help="In-plane acceleration, likewise; 1 is none.")] = None,
     strength: Annotated[float, typer.Option(min=0.0, max=1.0, help="0 returns the stored pixels bit for bit.")] = 1.0,
     device: Device = "auto",
+    weights: Annotated[Path | None, typer.Option(help="Weights file instead of the bundled one.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same images.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
     as_json: Json = False,
@@ -96,8 +97,13 @@ def denoise(  # noqa: PLR0913 - one parameter an option
                 sequence=sequence,
                 acceleration=acceleration,
             )
+        model = None
+        if weights is not None:
+            from onenex.model import load
+
+            model = load(device, weights)
         with console.progress_bar() as progress:
-            report = denoise_path(source, output, options, device=device, overwrite=overwrite, progress=progress)
+            report = denoise_path(source, output, options, device=device, model=model, overwrite=overwrite, progress=progress)
         if as_json:
             console.print_json(report.as_json())
         else:
@@ -150,6 +156,23 @@ def doctor(device: Device = "auto", as_json: Json = False) -> None:
     raise typer.Exit(console.ExitCode.DONE if diagnosis.healthy else console.ExitCode.UNHEALTHY)
 
 
+@app.command("weights")
+def show_weights(
+    file: Annotated[Path | None, typer.Argument(help="A weights file; the bundled one by default.", show_default=False)] = None, as_json: Json = False
+) -> None:
+    """Print a weights file's model card: what made it, from which scans, how well it did, what it is for and where it ends."""
+    with console.guard(as_json):
+        from onenex.model.weights import bundled_path, load_weights
+
+        weights = load_weights(file)
+        card = {"file": str(file or bundled_path()), "hash": weights.hash, **weights.card}
+        if as_json:
+            console.print_json(card)
+        else:
+            for name, value in card.items():
+                typer.echo(f"{name}: {value}")
+
+
 @app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe, e.g. restoration_cpu.")],
@@ -158,7 +181,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume/--fresh", help="Go on from the last checkpoint in the run's folder, or begin anew.")] = True,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps; the recipe's own number by default.")] = None,
     threads: Threads = None,
-    start: Annotated[Path | None, typer.Option(help="Weights file to begin at; random weights by default.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Weights file to begin at; random weights by default (site: the bundled ones).")] = None,
 ) -> None:
     """Train a network by a recipe. Ctrl-C keeps the last checkpoint."""
     with console.guard():

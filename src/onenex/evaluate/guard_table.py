@@ -128,7 +128,7 @@ def files(data: Path, split: str) -> list[ScanInfo]:
         There is none.
     """
     least = HOLDOUT_EVERY if split == "train" else 2
-    found = [info for info in read_manifest(data) if info.split == split and info.n_slices >= least]
+    found = [info for info in read_manifest(data) if info.split == split and info.kind != "pairs" and info.n_slices >= least]
     if not found:
         raise DataError(f"{data}: the manifest lists no file of split '{split}' with at least {least} slices")
     return found
@@ -141,7 +141,8 @@ def slices_of(info: ScanInfo) -> Iterator[Slice]:
     allowed = np.arange(len(images))[HOLDOUT_EVERY - 1 :: HOLDOUT_EVERY] if info.split == "train" else np.arange(len(images))
     n_slices = min(len(allowed), MAX_REPEATED if info.kind == "repeats" else MAX_SLICES)
     sliced = partial(Slice, file=info.id, acquisition=info.acquisition)
-    for index in allowed[np.linspace(0, len(allowed) - 1, n_slices + 2)[1:-1].round().astype(int)] if len(allowed) > n_slices else allowed:
+    between = np.linspace(0, len(allowed) - 1, n_slices + 2)[1:-1].round().astype(int)
+    for index in allowed[np.unique(between)] if len(allowed) > n_slices else allowed:
         beside = int(index) - 1 if index else 1
         if info.kind == "repeats":
             (first, second), other = images[index, :2], images[beside, 0]
