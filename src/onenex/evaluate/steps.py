@@ -25,18 +25,18 @@ N_SLICES = 24
 """Clean files of which one held-out slice is taken."""
 GRID: Mapping[str, Preset] = {
     "default": DEFAULT,
-    "t 20": replace(DEFAULT, t_start=20),
-    "t 120": replace(DEFAULT, t_start=120),
-    "t 200": replace(DEFAULT, t_start=200),
-    "λ 2": replace(DEFAULT, prior_weight=2.0),
-    "λ 32": replace(DEFAULT, prior_weight=32.0),
-    "rate 0.5": replace(DEFAULT, learning_rate=0.5),
-    "rate 1": replace(DEFAULT, learning_rate=1.0),
-    "2 steps": replace(DEFAULT, n_steps=2),
+    "t 60": replace(DEFAULT, t_start=60),
+    "t 200, λ 60": replace(DEFAULT, t_start=200, prior_weight=60.0),
+    "t 500, λ 60": replace(DEFAULT, t_start=500, prior_weight=60.0),
+    "t 1000": replace(DEFAULT, t_start=1000),
+    "λ 8": replace(DEFAULT, prior_weight=8.0),
+    "λ 200": replace(DEFAULT, prior_weight=200.0),
+    "rate 0.8": replace(DEFAULT, learning_rate=0.8),
+    "rate 0.3": replace(DEFAULT, learning_rate=0.3),
+    "2 steps, rate 0.8": replace(DEFAULT, n_steps=2, learning_rate=0.8),
     "8 steps": replace(DEFAULT, n_steps=8),
-    "8 steps, t 120, λ 2": replace(DEFAULT, n_steps=8, t_start=120, prior_weight=2.0),
 }
-"""What `--search` tries: one setting at a time around the default, and a slow, strong corner. Edit it, and presets that were measured before
+"""What `--search` tries: one setting at a time around the default, and some pairs. Edit it, and presets that were measured before
 are taken over from the journal."""
 
 
