@@ -40,7 +40,7 @@ def test_search_judges_every_preset_by_the_bars(tmp_path: Path, capsys: pytest.C
     assert by_variant["still"] == by_variant[FAST]  # no step, no change
     assert by_variant["wild"] != by_variant[FAST]
     said = capsys.readouterr().out
-    assert "wild: t_start 60, 2 steps, λ 100, rate 0.8" in said
+    assert f"wild: t_start {DEFAULT.t_start}, 2 steps, λ 100, rate {DEFAULT.learning_rate:g}" in said
     for name in ("still", "wild"):
         verdicts = [line for line in ablation_table.quality(found, name) if line.passed is not None]
         assert len(verdicts) == 3  # SSIM; repeats against input and fast
