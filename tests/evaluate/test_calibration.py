@@ -29,8 +29,7 @@ class Told:
     def estimate_sigma(self, images: np.ndarray, *, scale: float) -> np.ndarray:
         return np.full_like(images, self.factor * SIGMA * scale)
 
-    def scanner(self, sigma: np.ndarray, acquisition: Acquisition, *, mode: str) -> object:
-        assert mode == "full"
+    def scanner(self, sigma: np.ndarray, acquisition: Acquisition) -> object:
         return rician_model(sigma)
 
 
@@ -81,7 +80,7 @@ def test_no_split_and_no_scanner_are_said(tmp_path: Path) -> None:
     weights = tmp_path / "random.safetensors"
     with pytest.raises(DataError, match="'test'"):
         calibration.run(write_packed(tmp_path / "train only", splits=("train",)), weights=weights)
-    with pytest.raises(OutOfDomain, match="use --mode fast"):
+    with pytest.raises(OutOfDomain, match="no degradation model"):
         calibration.run(write_packed(tmp_path / "data"), weights=weights)
 
 

@@ -12,7 +12,6 @@ from onenex.errors import DataError
 from onenex.evaluate import faults, guard_report, guard_table
 from onenex.evaluate.guard_report import HONEST, MODEL, TRUTH, GuardRow
 from onenex.model import Model
-from onenex.model.guard import Degrade, rician_model
 from onenex.model.modes import Settings
 from onenex.scans import read_manifest
 from onenex.series import Acquisition, Denoised
@@ -78,10 +77,6 @@ def test_results_are_judged_as_the_model_made_them(tmp_path: Path) -> None:
             assert acquisition == info.acquisition
             sigma = np.full_like(images, 0.05)
             return Denoised(images=images, noise_sigma=sigma, mode=mode.mode, strength=1.0, seed=0, weights_hash="")
-
-        def scanner(self, sigma: np.ndarray, *, acquisition: Acquisition, mode: Settings) -> Degrade:
-            assert (acquisition, mode.mode) == (info.acquisition, "full")
-            return rician_model(sigma)
 
     info = next(one for one in read_manifest(write_packed(tmp_path)) if one.id == "clean_test")
     one = next(guard_table.slices_of(info))

@@ -1,4 +1,4 @@
-"""What the guard expects of mode full: f_φ as it is asked slice by slice."""
+"""The learnt scanner as it is asked slice by slice."""
 
 import numpy as np
 import pytest

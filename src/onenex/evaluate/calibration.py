@@ -129,7 +129,7 @@ def pairs_of(info: ScanInfo) -> Iterator[Pair]:
 def judge(pair: Pair, model: Model, other_clean: FloatImages) -> tuple[Calibration, NDArray[np.float32]]:
     """Return what a pair says, and a sample (pixel, 2) of (intensity, standardised residual squared) of its foreground."""
     sigma = model.estimate_sigma(pair.fast[None], scale=1.0)[0]
-    scanner = model.scanner(sigma, pair.acquisition, mode="full")
+    scanner = model.scanner(sigma, pair.acquisition)
     mean, deviation = scanner(pair.clean)
     inside = metrics.foreground(pair.clean[None])[0] & (pair.fast > 0)
     z = (pair.fast - mean)[inside] / (deviation[inside] * np.float32(np.sqrt(1 + pair.shared)))

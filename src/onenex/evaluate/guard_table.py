@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -174,16 +174,15 @@ def rows_of(one: Slice, model: Model, settings: Settings) -> Iterator[GuardRow]:
     """
     stack = [one.measured] if one.neighbour is None else [one.measured, one.neighbour]
     denoised = model.denoise(np.stack(stack), one.acquisition, mode=replace(settings, guard=False), scale=1.0)
-    scanner = partial(model.scanner, acquisition=one.acquisition, mode=settings)
-    scene = _scene(one.measured, denoised.images[0], denoised.noise_sigma[0], scanner)
+    scene = _scene(one.measured, denoised.images[0], denoised.noise_sigma[0])
     yield from _rows(one, MODEL, scene if one.neighbour is None else replace(scene, neighbour=denoised.images[1]))
     if one.truth is not None:
-        yield from _rows(one, TRUTH, _scene(one.measured, one.truth.reference, one.truth.sigma, scanner))
+        yield from _rows(one, TRUTH, _scene(one.measured, one.truth.reference, one.truth.sigma))
 
 
-def _scene(measured: FloatImages, restored: FloatImages, sigma: FloatImages, scanner: Callable[[FloatImages], guards.Degrade]) -> faults.Scene:
+def _scene(measured: FloatImages, restored: FloatImages, sigma: FloatImages) -> faults.Scene:
     foreground = metrics.foreground(restored[None])[0] & (measured > 0)
-    return faults.Scene(measured=measured, restored=restored, sigma=sigma, foreground=foreground, degrade=scanner(sigma))
+    return faults.Scene(measured=measured, restored=restored, sigma=sigma, foreground=foreground, degrade=guards.rician_model(sigma))
 
 
 def _rows(one: Slice, result: str, scene: faults.Scene) -> Iterator[GuardRow]:

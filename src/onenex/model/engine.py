@@ -15,9 +15,10 @@ from torch import Tensor
 
 from onenex.errors import OutOfDomain
 from onenex.model.condition import tell
-from onenex.model.guard import Degrade, guard
-from onenex.model.modes import Mode, Scanner, Settings, Shot, build
+from onenex.model.guard import Degrade, guard, rician_model
+from onenex.model.modes import Mode, Settings, Shot, build
 from onenex.model.noise_level import NoiseMap
+from onenex.model.scanner import learnt_scanner
 from onenex.model.tiling import blanked
 from onenex.model.weights import Networks, Weights, load_weights
 from onenex.nets.attention import Condition
@@ -114,18 +115,25 @@ class Model:
         fast = build(self._networks, Settings())
         return np.stack([self._slice(np.asarray(image, dtype=np.float32), 0, fast, task).sigma for image in images])
 
-    def scanner(self, noise_sigma: FloatImages, acquisition: Acquisition | None = None, *, mode: Settings | str = "fast") -> Degrade:
-        """Return what the guard of a mode expects a fast scan of a result (row, column) to be.
+    def scanner(self, noise_sigma: FloatImages, acquisition: Acquisition | None = None) -> Degrade:
+        """Return the learnt scanner, f_φ: a clean image (row, column) → mean and standard deviation of a fast scan of it.
 
         Parameters
         ----------
         noise_sigma
-            (row, column), units of the series scale, as are the results that it is then asked about.
-        acquisition, mode
+            (row, column), channel σ; units of the series scale, as are the images that it is then asked about.
+        acquisition
             As in `denoise`.
+
+        Raises
+        ------
+        OutOfDomain
+            The weights know mode `fast` only.
         """
-        settings = Settings(mode=mode) if isinstance(mode, str) else mode
-        return build(self._networks, settings).scanner(noise_sigma, self._tell(acquisition or Acquisition())[0])
+        condition, degradation = self._tell(acquisition or Acquisition())[0], self._networks.degradation
+        if condition is None or degradation is None:
+            raise OutOfDomain("these weights hold no degradation model (they know mode 'fast' only): give others, such as the bundled ones")
+        return learnt_scanner(degradation, noise_sigma, condition)
 
     def _tell(self, acquisition: Acquisition) -> tuple[Condition | None, tuple[str, ...]]:
         """Return the tokens of a scan's prompt and what had to be said otherwise; None for weights without text."""
@@ -145,12 +153,12 @@ class Model:
         if task.strength == 0:
             return _Slice(image, sigma, None, None)
         shot = Shot(positive, noise, task.condition, task.seed, place)
-        found = mode.restore(shot)
+        found = mode(shot)
         measured, spread = _array(positive), None if found.uncertainty is None else _array(found.uncertainty)
         restored = np.where(_array(blanked(positive)), measured, _array(found.image))
         note = None
         if task.guard:
-            restored, spread, note = _guarded(shot, mode.scanner, restored, spread)
+            restored, spread, note = _guarded(shot, restored, spread)
         share = np.float32(task.strength * task.scale)
         moved = np.maximum(image + share * (restored - measured), np.minimum(image, 0))
         return _Slice(moved, sigma, None if spread is None else share * spread, note)
@@ -175,13 +183,13 @@ class _Slice(NamedTuple):
     guard: GuardNote | None
 
 
-def _guarded(shot: Shot, scanner: Scanner, restored: FloatImages, spread: FloatImages | None) -> tuple[FloatImages, FloatImages | None, GuardNote]:
+def _guarded(shot: Shot, restored: FloatImages, spread: FloatImages | None) -> tuple[FloatImages, FloatImages | None, GuardNote]:
     """Examine a restored slice (row, column), units of the series scale; return one that passes, its uncertainty, and what was found.
 
     Where measured pixels came back, their uncertainty is that of the measurement, σ.
     """
     sigma = _array(shot.noise.sigma)
-    found = guard(_array(shot.measured), restored, scanner(sigma, shot.condition), uncertainty=spread)
+    found = guard(_array(shot.measured), restored, rician_model(sigma), uncertainty=spread)
     verdict = found.verdict
     if spread is not None:
         spread = verdict.kept_map * spread + (1 - verdict.kept_map) * sigma

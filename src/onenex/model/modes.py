@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import count
 from typing import NamedTuple
 
@@ -14,12 +13,9 @@ import torch
 from torch import Tensor
 
 from onenex.errors import OutOfDomain
-from onenex.model.degradation import Degradation, Measurement
-from onenex.model.guard import Degrade, rician_model
+from onenex.model.degradation import Measurement
 from onenex.model.noise_level import NoiseMap
 from onenex.model.reddiff import PRESETS, Preset, infer, slice_generator
-from onenex.model.residual import Image
-from onenex.model.scanner import learnt_scanner
 from onenex.model.tiling import apply_padded
 from onenex.model.weights import Networks
 from onenex.nets.attention import Condition
@@ -46,17 +42,7 @@ class Restored(NamedTuple):
     """Standard deviation over the samples; None with a single one."""
 
 
-Restore = Callable[[Shot], Restored]
-Scanner = Callable[[Image, Condition | None], Degrade]
-"""(σ of a slice (row, column), its text) → what the guard expects a fast scan of a result to be; units of the series scale."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mode:
-    """The strategy of a mode."""
-
-    restore: Restore
-    scanner: Scanner
+Mode = Callable[[Shot], Restored]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +83,7 @@ def build(networks: Networks, settings: Settings) -> Mode:
 
 
 def fast(networks: Networks, preset: Preset, n_samples: int) -> Mode:
-    """Return mode `fast`: the restoration, one pass; examined by physics alone. There is nothing to draw and no step to choose."""
+    """Return mode `fast`: the restoration, one pass. There is nothing to draw and no step to choose."""
     del preset, n_samples
 
     def restore(shot: Shot) -> Restored:
@@ -109,11 +95,7 @@ def fast(networks: Networks, preset: Preset, n_samples: int) -> Mode:
         maps = torch.cat([shot.measured, shot.noise.cautious], dim=1)
         return Restored(apply_padded(tile, maps, networks.restoration.multiple))
 
-    def scanner(noise_sigma: Image, condition: Condition | None) -> Degrade:
-        del condition
-        return rician_model(noise_sigma)
-
-    return Mode(restore=restore, scanner=scanner)
+    return restore
 
 
 def full(networks: Networks, preset: Preset, n_samples: int) -> Mode:
@@ -121,8 +103,7 @@ def full(networks: Networks, preset: Preset, n_samples: int) -> Mode:
 
     Every step looks at the slice turned and mirrored another way, eight ways in turn: what the networks say of an image
     should not depend on how it lies, and the mean of several looks is better than one (equivariant plug-and-play, Terris
-    et al. 2024). The result is the mean of `n_samples` runs with noise of their own; their spread is the uncertainty. It is
-    examined by the degradation model.
+    et al. 2024). The result is the mean of `n_samples` runs with noise of their own; their spread is the uncertainty.
 
     Raises
     ------
@@ -164,11 +145,7 @@ def full(networks: Networks, preset: Preset, n_samples: int) -> Mode:
         found = apply_padded(tile, maps, max(prior.multiple, degradation.multiple))
         return Restored(found[:, :1], found[:, 1:] if n_samples > 1 else None)
 
-    return Mode(restore=restore, scanner=partial(_learnt_scanner, degradation))
-
-
-def _learnt_scanner(degradation: Degradation, noise_sigma: Image, condition: Condition | None) -> Degrade:
-    return learnt_scanner(degradation, noise_sigma, _needed(condition))
+    return restore
 
 
 def _needed(condition: Condition | None) -> Condition:

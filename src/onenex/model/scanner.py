@@ -1,4 +1,4 @@
-"""What a fast scan of a result should look like: the expectation that the guard holds the measured slice against."""
+"""The learnt scanner slice by slice: what a fast scan of a clean image would show."""
 
 # shapes: B batch, H row, W column
 
@@ -16,7 +16,7 @@ from onenex.nets.attention import Condition
 
 
 def learnt_scanner(degradation: Degradation, noise_sigma: Image, condition: Condition) -> Degrade:
-    """Return f_φ as the guard asks it: a result (row, column) → (m_φ, σ_φ) of the scan that it must have come from.
+    """Return f_φ of one scan: a clean image (row, column) → (m_φ, σ_φ) of a fast scan of it. The guard does not ask it (docs/decisions/0007).
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def learnt_scanner(degradation: Degradation, noise_sigma: Image, condition: Cond
 
     Source
     ------
-    DESIGN §2.6 (a).
+    DESIGN §2.3.
     """
     device = condition.tokens_BTD.device
     sigma = torch.from_numpy(np.ascontiguousarray(noise_sigma)).to(device)[None, None]
