@@ -11,11 +11,13 @@ from onenex.errors import OutOfDomain
 from onenex.model import Settings, tiling
 from onenex.model.engine import Model
 from onenex.model.modes import turn, turn_back
+from onenex.model.reddiff import Preset
 from onenex.series import Acquisition
 from tests.model.test_engine import scan
 from tests.model.weights import random_model
 
 FAST, FULL = Settings(guard=False), Settings(mode="full", guard=False)  # the guard rightly refuses what random networks make
+HASTY = Preset(t_start=60, n_steps=4, prior_weight=8.0, likelihood=True, learning_rate=0.8)
 EVERY_MODE = pytest.mark.parametrize("mode", [FAST, FULL, replace(FULL, preset="paper", n_steps=3), replace(FULL, n_samples=2)])
 
 
@@ -148,21 +150,21 @@ def test_settings_without_sense_are_refused(model: Model, settings: Settings, me
 
 def test_the_guard_refuses_what_random_networks_make(model: Model) -> None:
     images = np.stack([scan(64, 64), np.full((64, 64), 0.5, np.float32)])
-    result = model.denoise(images, mode="full")
+    result = model.denoise(images, mode=replace(FULL, guard=True, preset=HASTY))
     assert result.guard is not None
     first, constant = result.guard
     assert not first.passed
     assert first.reasons
     assert first.kept < 1
     assert first.suspicion.shape == (64, 64)
-    unguarded = model.denoise(images, mode=FULL)
+    unguarded = model.denoise(images, mode=replace(FULL, preset=HASTY))
     assert np.abs(result.images - images).mean() < np.abs(unguarded.images - images).mean()
     assert constant.passed
 
 
 def test_pixels_that_came_back_are_as_uncertain_as_the_measurement(model: Model) -> None:
     images = scan(1, 64, 64)
-    result = model.denoise(images, mode=Settings(mode="full", n_samples=2))
+    result = model.denoise(images, mode=Settings(mode="full", preset=HASTY, n_samples=2))
     assert result.uncertainty is not None
     returned = result.images == images
     assert returned.any()
