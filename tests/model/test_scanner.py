@@ -21,11 +21,3 @@ def test_an_untrained_scanner_is_the_rician_one_at_any_size(size: tuple[int, int
         assert found.shape == size
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, rtol=0.02)
-
-
-def test_nothing_is_expected_where_there_is_no_noise() -> None:
-    sigma = np.full((24, 24), 0.05, dtype=np.float32)
-    sigma[:12] = 0
-    _, deviation = learnt_scanner(Degradation((8, 8, 8)).eval(), sigma, random_condition())(scan(1, 24, 24)[0] + 0.3)
-    assert (deviation[:12] == 0).all()
-    assert (deviation[12:] > 0).all()

@@ -157,7 +157,7 @@ def _repeats_case(info: ScanInfo, unseen: bool, repeats: FloatImages, mask: metr
         unseen=unseen,
         nex=nex,
         stacks=tuple(one[start : start + per_volume] for one in inputs for start in range(0, len(repeats), per_volume)),
-        score=partial(_score_repeats, repeats, mask, groups),
+        score=partial(score_repeats, repeats, mask, groups),
         mask=mask,
         prototype=PROTOTYPE_B_REPEATS.get(info.id) if nex == 1 else None,
     )
@@ -223,7 +223,7 @@ def _simulated_case(clean: Clean, info: ScanInfo, unseen: bool, condition: tuple
         simulated=True,
         unseen=unseen,
         stacks=(measured,),
-        score=partial(_score_clean, clean),
+        score=partial(score_clean, clean),
         sigma=level,
         mask=clean.mask,
         prototype=prototype,
@@ -242,7 +242,8 @@ def sigma_for_input(clean: Clean, info: ScanInfo, input_dB: float) -> float:
     return round((low + high) / 2, 4)
 
 
-def _score_clean(clean: Clean, restored: Sequence[FloatImages]) -> Score:
+def score_clean(clean: Clean, restored: Sequence[FloatImages]) -> Score:
+    """Return the score of a simulated row: one stack against its reference, in the foreground."""
     (images,) = restored
     return Score(
         psnr=metrics.psnr(metrics.mean_squared_error(images, clean.images, clean.mask), 1.0),
@@ -250,7 +251,8 @@ def _score_clean(clean: Clean, restored: Sequence[FloatImages]) -> Score:
     )
 
 
-def _score_repeats(repeats: FloatImages, mask: metrics.Mask, groups: Sequence[metrics.Group], restored: Sequence[FloatImages]) -> Score:
+def score_repeats(repeats: FloatImages, mask: metrics.Mask, groups: Sequence[metrics.Group], restored: Sequence[FloatImages]) -> Score:
+    """Return the score of a row of real repeats (slice, repeat, row, column): the stacks of each group of inputs, one group after another."""
     per_input = len(restored) // len(groups)
     whole = [np.concatenate(restored[index * per_input : (index + 1) * per_input]) for index in range(len(groups))]
     return Score(

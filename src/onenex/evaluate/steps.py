@@ -23,20 +23,16 @@ from onenex.scans import ScanInfo
 STEPS = (1, 2, 3, 4, 6, 8, 12)
 N_SLICES = 24
 """Clean files of which one held-out slice is taken."""
+_TRIED = ((60, 4, 60, 0.8), (60, 4, 1000, 0.8), (200, 4, 60, 0.8), (500, 4, 60, 0.8), (500, 4, 30, 0.8), (500, 2, 60, 0.8), (500, 8, 60, 0.4))
+"""t_start, steps, λ, rate: what docs/decisions/0006 chose the default from."""
 GRID: Mapping[str, Preset] = {
     "default": DEFAULT,
-    "t 60": replace(DEFAULT, t_start=60),
-    "t 200, λ 60": replace(DEFAULT, t_start=200, prior_weight=60.0),
-    "t 500, λ 60": replace(DEFAULT, t_start=500, prior_weight=60.0),
-    "t 1000": replace(DEFAULT, t_start=1000),
-    "λ 8": replace(DEFAULT, prior_weight=8.0),
-    "λ 200": replace(DEFAULT, prior_weight=200.0),
-    "rate 0.8": replace(DEFAULT, learning_rate=0.8),
-    "rate 0.3": replace(DEFAULT, learning_rate=0.3),
-    "2 steps, rate 0.8": replace(DEFAULT, n_steps=2, learning_rate=0.8),
-    "8 steps": replace(DEFAULT, n_steps=8),
+    **{
+        f"t {t}, {n} steps, λ {weight}, rate {rate}": replace(DEFAULT, t_start=t, n_steps=n, prior_weight=weight, learning_rate=rate)
+        for t, n, weight, rate in _TRIED
+    },
 }
-"""What `--search` tries: one setting at a time around the default, and some pairs. Edit it, and presets that were measured before
+"""What `--search` tries. Edit it, and presets that were measured before
 are taken over from the journal."""
 
 

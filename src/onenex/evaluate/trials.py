@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from onenex.errors import DataError
 from onenex.evaluate import metrics
-from onenex.evaluate.cases import MAX_INPUTS, MAX_NEX, MAX_VOLUMES, Clean, Score, simulate, slices_per_volume
+from onenex.evaluate.cases import MAX_INPUTS, MAX_NEX, MAX_VOLUMES, Clean, Score, score_clean, score_repeats, simulate, slices_per_volume
 from onenex.physics.scale import series_scale
 from onenex.scans import ScanInfo, load_images, read_manifest
 from onenex.series import FloatImages
@@ -151,7 +151,7 @@ def repeats_trials(info: ScanInfo, plan: Plan, *, unseen: bool) -> Iterator[Tria
             turn=nex == 1,
             stacks=tuple(stacks),
             scales=tuple(scales),
-            score=partial(_score_repeats, scaled[slices], mask[slices], groups),
+            score=partial(score_repeats, scaled[slices], mask[slices], groups),
             mask=mask[slices],
         )
 
@@ -180,7 +180,7 @@ def clean_trials(info: ScanInfo, plan: Plan, *, unseen: bool, turn: int = 0) -> 
             turn=plan.quick or (sigma, varying) == CONDITIONS[turn],
             stacks=(measured[slices],),
             scales=(series_scale([measured]),),
-            score=partial(_score_clean, scaled[slices], whole.mask[slices]),
+            score=partial(score_clean, Clean(images=scaled[slices], mask=whole.mask[slices])),
             mask=whole.mask[slices],
             reference=scaled[slices],
         )
@@ -190,20 +190,3 @@ def _conditions(plan: Plan, turn: int) -> Sequence[tuple[float, bool]]:
     if plan.quick:
         return CONDITIONS[1:2]
     return CONDITIONS[turn : turn + 1] if plan.one_a_file else CONDITIONS
-
-
-def _score_clean(reference: FloatImages, mask: metrics.Mask, restored: Sequence[FloatImages]) -> Score:
-    (images,) = restored
-    return Score(
-        psnr=metrics.psnr(metrics.mean_squared_error(images, reference, mask), 1.0),
-        ssim=metrics.ssim(images, reference, mask, 1.0),
-    )
-
-
-def _score_repeats(repeats: FloatImages, mask: metrics.Mask, groups: Sequence[metrics.Group], restored: Sequence[FloatImages]) -> Score:
-    per_input = len(restored) // len(groups)
-    whole = [np.concatenate(restored[index * per_input : (index + 1) * per_input]) for index in range(len(groups))]
-    return Score(
-        psnr=metrics.psnr(metrics.unbiased_mse(whole, groups, repeats, mask), 1.0),
-        ssim=metrics.leave_one_out_ssim(whole, groups, repeats, mask, 1.0),
-    )

@@ -108,9 +108,9 @@ def infer(
     for index, t in enumerate(schedule):
         white = torch.stack([torch.randn(mu.shape[1:], generator=one) for one in generators]).to(mu.device)
         t_B = torch.full((len(mu),), t, device=mu.device)
-        with torch.no_grad():
-            clean = denoise(diffuse(mu, t_B, white), t_B, index)
         pull = prior_pull(preset, t)
+        with torch.no_grad():
+            clean = denoise(diffuse(mu, t_B, white), t_B, index) if pull > 0 else mu
         gradient = pull * (mu - clean)
         if preset.fidelity_weight > 0:
             gradient = gradient + preset.fidelity_weight * _fidelity_gradient(mu, measured_B1HW, floor_sigma, degrade, preset)

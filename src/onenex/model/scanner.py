@@ -42,6 +42,6 @@ def learnt_scanner(degradation: Degradation, noise_sigma: Image, condition: Cond
     def degrade(image: Image) -> tuple[Image, Image]:
         clean = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)).to(device)[None, None]
         mean, deviation = apply_padded(pair, torch.cat([clean, sigma], dim=1), degradation.multiple)[0].cpu().numpy()
-        return mean, np.where(noise_sigma > 0, deviation, np.float32(0))
+        return mean, deviation
 
     return degrade
