@@ -80,7 +80,7 @@ def steps(
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for CSV, JSON and the plot.")],
     search: Annotated[bool, typer.Option("--search", help="Measure a grid of presets instead of numbers of steps.")] = False,
-    slices: Annotated[int, typer.Option(min=1, help="How many held-out slices.")] = 24,
+    slices: Annotated[int, typer.Option(min=1, help="How many slices of clean training files.")] = 24,
     device: Device = "auto",
     weights: JudgedWeights = None,
     threads: Threads = None,

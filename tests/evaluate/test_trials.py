@@ -43,9 +43,12 @@ def test_no_slice_of_the_real_training_files_was_learnt_from(data_dir: Path) -> 
         assert not learnt[info.id] & set(chosen(info, plan))
 
 
-def test_a_file_without_a_held_out_slice_takes_no_part(tmp_path: Path) -> None:
+def test_a_file_too_short_to_hold_a_slice_out_takes_part_only_when_asked_for(tmp_path: Path) -> None:
     info = info_of(write_packed(tmp_path), split="train", n_slices=7)
-    assert len(trials.allowed(info)) == 0
+    assert len(trials.allowed(info, Plan(split="train"))) == 0
+    assert list(trials.allowed(info, Plan(split="train", short=True))) == [6]
+    longer = replace(info, n_slices=17)
+    assert list(trials.allowed(longer, Plan(split="train", short=True))) == [7, 15]
     with pytest.raises(DataError, match="split 'holdout'"):
         files(tmp_path, Plan(split="holdout"))
 

@@ -25,6 +25,9 @@ from tests.train.packed import write_packed
 PHASE = PhaseConfig(steps=6, patch=32, margin=8, simulated_per_batch=2, real_per_batch=1, warmup_steps=2, validate_every=6, checkpoint_every=3)
 TINY = TrainConfig(name="tiny", noise=PHASE, restoration=PHASE, adaptation=PHASE, widths=(16, 16), depth=1)
 
+ONE_STEP = replace(PHASE, steps=1)
+SHORT = replace(TINY, name="short", noise=ONE_STEP, restoration=ONE_STEP, adaptation=ONE_STEP)
+
 
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -148,10 +151,25 @@ def test_a_run_may_begin_at_given_weights(packed: Path, tmp_path: Path) -> None:
 
 
 def test_damaged_checkpoint_is_named(packed: Path, tmp_path: Path) -> None:
-    (tmp_path / "noise").mkdir()
+    train(SHORT, packed, tmp_path)
     (tmp_path / "noise" / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(DataError, match="remove it to start the run again"):
-        train(TINY, packed, tmp_path)
+        train(SHORT, packed, tmp_path)
+
+
+def test_a_run_goes_on_only_as_itself(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(SHORT, packed, tmp_path)
+    other = replace(SHORT, name="other")
+    with pytest.raises(DataError, match="holds another run"):
+        train(other, packed, tmp_path)
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(other, packed, tmp_path, resume=False)
+    assert not list(tmp_path.glob("*/checkpoint.pt"))  # or, when resumed, later phases would take the first run's for their own
 
 
 def test_learning_rate_rises_then_falls() -> None:

@@ -17,7 +17,7 @@ from onenex.text.phrases import TABLE, UNKNOWNS
 from onenex.text.tokens import PhraseTable
 from onenex.train.config import PhaseConfig, TrainConfig, UnifiedConfig
 from onenex.train.dataset import draw_batch, load_scans
-from onenex.train.phases import train
+from onenex.train.phases import restoration_phase, train
 from onenex.train.recipes import RECIPES
 from onenex.train.unified import settling_phase
 from tests.train.packed import write_packed
@@ -81,6 +81,16 @@ def test_a_second_run_goes_on_from_the_first(data: Path, weights: Path, tmp_path
     assert first.phrases is not None
     assert second.phrases is not None
     torch.testing.assert_close(second.phrases.tokens["Organ: knee"], first.phrases.tokens["Organ: knee"], atol=1e-5, rtol=1e-5)
+
+
+def test_weights_that_know_text_are_told_it_from_the_first_phase_on(weights: Path, data: Path) -> None:
+    start, held_out = load_weights(weights), load_scans(data, TINY, holdout=True)
+    batch = draw_batch(load_scans(data, TINY, holdout=False), PHASE, np.random.default_rng(0))
+    told, untold = (
+        restoration_phase(TINY, held_out, start.restoration, phrases).loss(start.restoration, batch, torch.Generator().manual_seed(0), 0.0)
+        for phrases in (start.phrases, None)
+    )
+    assert told != untold
 
 
 def test_the_bundled_recipe_is_unified() -> None:

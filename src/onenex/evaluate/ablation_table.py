@@ -15,6 +15,7 @@ from scipy import stats
 from onenex.evaluate import perceptual
 from onenex.evaluate.rows import Finding
 from onenex.evaluate.table import console, finding_line
+from onenex.evaluate.trials import SEEN
 
 INPUT, FAST, DEFAULT_NAME, GUARDED = "input", "restoration only (fast)", "default (full)", "default + guard"
 NO_TEXT, WRONG_TEXT = "without text", "wrong text"
@@ -65,7 +66,7 @@ COLUMNS = (
 GROUPINGS: Mapping[str, Callable[[Measured], str]] = {
     "organ": lambda one: one.organ,
     "vendor": lambda one: one.vendor,
-    "training": lambda one: "unseen" if one.unseen else "other slices seen",
+    "training": lambda one: "unseen" if one.unseen else "slice seen" if one.condition.endswith(SEEN) else "other slices seen",
 }
 
 

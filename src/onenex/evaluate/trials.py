@@ -1,13 +1,13 @@
 """The rows of the ablation: which slices of which file, scanned how, and how a result is scored.
 
 Unlike the rows of `onenex benchmark denoisers` these are few slices spread over the whole file, for mode `full` is slow; and on split `train`
-they are those that training holds out.
+they are those that training holds out, or, where asked for, the last slice of a file too short to hold one out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +27,8 @@ HOLDOUT_EVERY = 8
 """Split `train`: only slices that training holds out, every 8th (`train.config`)."""
 PIXELS = 256 * 256
 """Of the slice that counts as one."""
+SEEN = ", slice seen"
+"""End of the condition of a row whose slice training has seen."""
 LEAST_FOREGROUND = 0.02
 """Share of a slice that must be tissue for it to be chosen."""
 
@@ -43,6 +45,8 @@ class Plan:
     """Slices of 256 × 256, or as many pixels of another size, of each input; at least one slice."""
     one_a_file: bool = False
     """Whether each file has one row only: single repeats, or one of `CONDITIONS` by turns."""
+    short: bool = False
+    """Split `train`: whether files too short to hold a slice out take part with their last one, which training has seen (under other noise)."""
     quick: bool = False
     """The first file of each kind, one σ, one input, one slice."""
 
@@ -78,7 +82,7 @@ def files(data: Path, plan: Plan) -> list[ScanInfo]:
     DataError
         There is none.
     """
-    found = [info for info in read_manifest(data) if info.split == plan.split and len(allowed(info))]
+    found = [info for info in read_manifest(data) if info.split == plan.split and len(allowed(info, plan))]
     if not found:
         raise DataError(f"{data}: the manifest lists no file of split '{plan.split}' with a slice to score")
     repeats, clean = ([info for info in found if info.kind == kind] for kind in ("repeats", "clean"))
@@ -96,16 +100,17 @@ def trials(data: Path, infos: Sequence[ScanInfo], plan: Plan) -> Iterator[Trial]
             yield from clean_trials(info, plan, unseen=info.id not in trained, turn=clean.index(info.id) % len(CONDITIONS))
 
 
-def allowed(info: ScanInfo) -> Indices:
+def allowed(info: ScanInfo, plan: Plan) -> Indices:
     """Return the indices of the slices of a file that may be scored."""
     if info.split == "train":
-        return np.arange(HOLDOUT_EVERY - 1, info.n_slices, HOLDOUT_EVERY)
+        held_out = np.arange(HOLDOUT_EVERY - 1, info.n_slices, HOLDOUT_EVERY)
+        return np.array([info.n_slices - 1]) if plan.short and not len(held_out) else held_out
     return np.arange(min(info.n_slices, slices_per_volume(info) * MAX_VOLUMES) if info.kind == "repeats" else info.n_slices)
 
 
 def chosen(info: ScanInfo, plan: Plan, mask: metrics.Mask | None = None) -> Indices:
     """Return the slices that are scored, spread evenly over those allowed; with `mask` only over those that show something."""
-    found = allowed(info)
+    found = allowed(info, plan)
     if mask is not None:
         seen = found[mask[found].mean(axis=(1, 2)) >= LEAST_FOREGROUND]
         found = seen if len(seen) else found
@@ -130,7 +135,7 @@ def slices_worth(info: ScanInfo, plan: Plan) -> tuple[float, float]:
 def repeats_trials(info: ScanInfo, plan: Plan, *, unseen: bool) -> Iterator[Trial]:
     """Yield the rows of a file of real repeats: leave-one-out, unbiased (see `metrics.unbiased_mse`)."""
     images = load_images(info)
-    images = images[: allowed(info)[-1] + 1]
+    images = images[: allowed(info, plan)[-1] + 1]
     scaled = images / np.float32(series_scale([images.mean(axis=1)]))
     mask = metrics.foreground(scaled.mean(axis=1)) & ~metrics.saturated(images).any(axis=1)
     slices = chosen(info, plan, mask)
@@ -170,11 +175,12 @@ def clean_trials(info: ScanInfo, plan: Plan, *, unseen: bool, turn: int = 0) -> 
     scaled = images / np.float32(series_scale([images]))
     whole = Clean(images=scaled, mask=metrics.foreground(scaled) & ~metrics.saturated(images))
     slices = chosen(info, plan, whole.mask)
+    seen = info.split == "train" and not len(allowed(info, replace(plan, short=False)))
     for sigma, varying in _conditions(plan, turn):
         measured, _ = simulate(whole, info, sigma, varying)
         yield Trial(
             info=info,
-            condition=f"σ {sigma:.2f} {'varying' if varying else 'uniform'}",
+            condition=f"σ {sigma:.2f} {'varying' if varying else 'uniform'}{SEEN if seen else ''}",
             simulated=True,
             unseen=unseen,
             turn=plan.quick or (sigma, varying) == CONDITIONS[turn],

@@ -21,6 +21,7 @@ from onenex.model.weights import Networks, Weights, save
 from onenex.nets.attention import Condition
 from onenex.text.tokens import PhraseTable
 from onenex.train.card import metrics_of, model_card
+from onenex.train.claim import claim
 from onenex.train.config import TrainConfig
 from onenex.train.dataset import Batch, Scan, load_scans
 from onenex.train.distributed import crew, training_device
@@ -38,22 +39,24 @@ def train(config: TrainConfig, data: Path, folder: Path, *, resume: bool = True,
     Raises
     ------
     DataError
-        No training data, or an unreadable checkpoint.
+        No training data, an unreadable checkpoint, or a folder that holds another run.
     WeightsMismatch
         `start` has networks of another size.
     """
     noise_level, restoration = networks(config, start)
     scans, held_out = (load_scans(data, config, holdout=holdout) for holdout in (False, True))
+    claim(folder, config, scans, start=start, resume=resume)
+    phrases = None if start is None else start.phrases
 
     def trained(phase: Phase, name: str) -> Any:
         return train_phase(phase, scans, folder / name, resume=resume)
 
     noise_level = trained(noise_phase(config, held_out, noise_level), "noise")
-    restoration = trained(restoration_phase(config, held_out, restoration), "restoration")
-    restoration = trained(adaptation_phase(config, held_out, noise_level, restoration), "adaptation")
+    restoration = trained(restoration_phase(config, held_out, restoration, phrases), "restoration")
+    restoration = trained(adaptation_phase(config, held_out, noise_level, restoration, phrases), "adaptation")
     result = Networks(noise_level=noise_level, restoration=restoration)
     if config.unified is not None:
-        begun = result if start is None else replace(result, degradation=start.degradation, prior=start.prior, phrases=start.phrases)
+        begun = result if start is None else replace(result, degradation=start.degradation, prior=start.prior, phrases=phrases)
         result = train_unified(config.unified, held_out, begun, trained, seed=config.seed + 3)
     path = folder / "weights.safetensors"
     if crew().leads:
@@ -85,34 +88,42 @@ def noise_phase(config: TrainConfig, held_out: list[Scan], network: NoiseLevel) 
     return Phase(network=network.train(), config=config.noise, loss=_noise_loss, validation=validation, seed=config.seed)
 
 
-def restoration_phase(config: TrainConfig, held_out: list[Scan], network: Restoration) -> Phase:
-    """Return the training of the restoration, which is told σ, a little off."""
+def restoration_phase(config: TrainConfig, held_out: list[Scan], network: Restoration, phrases: PhraseTable | None = None) -> Phase:
+    """Return the training of the restoration, which is told σ, a little off.
+
+    With `phrases` it is also told what is known of each scan, as weights that know text must be.
+    """
+    condition = _conditions(phrases)
 
     def validation(network: nn.Module) -> dict[str, float]:
-        return validate_restoration(lambda batch: network(batch.measured_B1HW, batch.sigma_B1HW), held_out, config.restoration)
+        return validate_restoration(lambda batch: network(batch.measured_B1HW, batch.sigma_B1HW, condition(batch)), held_out, config.restoration)
 
-    loss = partial(_restoration_loss, jitter=config.sigma_jitter)
+    def told(batch: Batch, generator: torch.Generator) -> Tensor:
+        factor = torch.exp(config.sigma_jitter * torch.randn(len(batch.sigma_B1HW), generator=generator)).to(batch.sigma_B1HW.device)
+        return batch.sigma_B1HW * factor[:, None, None, None]
+
+    loss = partial(_restoration_loss, told=told, condition=condition)
     return Phase(network=network.train(), config=config.restoration, loss=loss, validation=validation, seed=config.seed + 1)
 
 
 def adaptation_phase(
     config: TrainConfig, held_out: list[Scan], noise_level: nn.Module, restoration: nn.Module, phrases: PhraseTable | None = None
 ) -> Phase:
-    """Return the training of a trained restoration with the cautious map of a trained, now fixed, noise map.
-
-    With `phrases` it is also told what is known of each scan, as weights that know text must be.
-    """
-    told = partial(_cautious_sigma, noise_level=noise_level.to(training_device()).eval().requires_grad_(False))
-    table = phrases and phrases.to(training_device())
-
-    def condition(batch: Batch) -> Condition | None:
-        return tell(table, batch.prompts)[0] if table is not None else None
+    """Return the training of a trained restoration with the cautious map of a trained, now fixed, noise map; `phrases` as above."""
+    cautious = partial(_cautious_sigma, noise_level=noise_level.to(training_device()).eval().requires_grad_(False))
+    condition = _conditions(phrases)
 
     def validation(network: nn.Module) -> dict[str, float]:
-        return validate_restoration(lambda batch: network(batch.measured_B1HW, told(batch), condition(batch)), held_out, config.adaptation)
+        return validate_restoration(lambda batch: network(batch.measured_B1HW, cautious(batch), condition(batch)), held_out, config.adaptation)
 
-    loss = partial(_adaptation_loss, told=told, condition=condition)
+    loss = partial(_restoration_loss, told=lambda batch, generator: cautious(batch), condition=condition)
     return Phase(network=restoration.requires_grad_(), config=config.adaptation, loss=loss, validation=validation, seed=config.seed + 2)
+
+
+def _conditions(phrases: PhraseTable | None) -> Callable[[Batch], Condition | None]:
+    """Return what tells the text of a batch; nothing without phrases."""
+    table = phrases and phrases.to(training_device())
+    return lambda batch: None if table is None else tell(table, batch.prompts)[0]
 
 
 def _noise_loss(network: nn.Module, batch: Batch, generator: torch.Generator, progress: float) -> Tensor:
@@ -120,25 +131,18 @@ def _noise_loss(network: nn.Module, batch: Batch, generator: torch.Generator, pr
     return noise_loss(network(batch.measured_B1HW.contiguous(memory_format=torch.channels_last)), batch)
 
 
-def _restoration_loss(network: nn.Module, batch: Batch, generator: torch.Generator, progress: float, *, jitter: float) -> Tensor:
-    del progress  # every step is alike
-    factor = torch.exp(jitter * torch.randn(len(batch.sigma_B1HW), generator=generator)).to(batch.sigma_B1HW.device)
-    sigma = batch.sigma_B1HW * factor[:, None, None, None]
-    restored = network(batch.measured_B1HW.contiguous(memory_format=torch.channels_last), sigma)
-    return restoration_loss(restored, batch, batch.sigma_B1HW)
-
-
-def _adaptation_loss(
+def _restoration_loss(
     network: nn.Module,
     batch: Batch,
     generator: torch.Generator,
     progress: float,
     *,
-    told: Callable[[Batch], Tensor],
+    told: Callable[[Batch, torch.Generator], Tensor],
     condition: Callable[[Batch], Condition | None],
 ) -> Tensor:
-    del generator, progress  # nothing is drawn, every step is alike
-    restored = network(batch.measured_B1HW.contiguous(memory_format=torch.channels_last), told(batch), condition(batch))
+    del progress  # every step is alike
+    sigma = told(batch, generator)
+    restored = network(batch.measured_B1HW.contiguous(memory_format=torch.channels_last), sigma, condition(batch))
     return restoration_loss(restored, batch, batch.sigma_B1HW)
 
 

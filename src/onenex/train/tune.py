@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -14,10 +13,10 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from onenex.errors import DataError
 from onenex.model.weights import Networks, Weights, save
 from onenex.text.tokens import PhraseTable
 from onenex.train.card import model_card
+from onenex.train.claim import claim
 from onenex.train.config import TrainConfig
 from onenex.train.dataset import Scan, load_scans
 from onenex.train.distributed import training_device
@@ -83,9 +82,8 @@ def tune(config: TrainConfig, data: Path, folder: Path, *, start: Weights, resum
     DataError
         No usable training data, nothing to hold out, an unreadable checkpoint, or a folder that holds another run.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     scans, held_out = (load_scans(data, config, holdout=holdout) for holdout in (False, True))
-    _claim(folder, {"recipe": config.name, "start": start.hash, "data": _fingerprint(scans)}, resume=resume)
+    claim(folder, config, scans, start=start, resume=resume)
     config = replace(config, widths=start.restoration.widths, depth=start.restoration.depth)
     networks, verdicts = _on_device(start), []
     for train_next in (_adapt, _cascade, _prior):
@@ -202,29 +200,3 @@ def _on_device(start: Weights) -> Networks:
         prior=moved(start.prior),
         phrases=start.phrases and start.phrases.to(training_device()),
     )
-
-
-def _fingerprint(scans: list[Scan]) -> str:
-    """Return a checksum of what is learnt from."""
-    digest = hashlib.sha256()
-    for scan in scans:
-        digest.update(f"{replace(scan.info, path=Path())} {scan.slices.tolist()} {float(scan.images.sum(dtype=np.float64))!r}".encode())
-    return digest.hexdigest()[:12]
-
-
-def _claim(folder: Path, run: dict[str, str], *, resume: bool) -> None:
-    """Note whose folder this is, and refuse to go on from another run's checkpoints.
-
-    Raises
-    ------
-    DataError
-        The folder holds another run, and `resume` asks to go on with it.
-    """
-    note = folder / "run.json"
-    there = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else None
-    if resume and there != run and any(folder.glob("*/checkpoint.pt")):
-        raise DataError(f"{folder} holds another run (other recipe, weights to begin at, or scans): give another --run folder, or --fresh")
-    if not resume:  # a later phase, too, begins anew, even when this run is stopped before it and then resumed
-        for stale in folder.glob("*/checkpoint.pt"):
-            stale.unlink()
-    note.write_text(json.dumps(run), encoding="utf-8")
