@@ -28,12 +28,12 @@ class Geometry:
     @property
     def normal(self) -> NDArray[np.float64]:
         """Unit vector from slice to slice: along a row × along a column."""
-        return np.cross(np.asarray(self.orientation[:3]), np.asarray(self.orientation[3:]))
+        return np.asarray(np.cross(np.asarray(self.orientation[:3]), np.asarray(self.orientation[3:])), dtype=np.float64)
 
     @property
     def coordinates_mm(self) -> NDArray[np.float64]:
         """(slice,), position of each slice along the normal."""
-        return np.asarray(self.positions_mm) @ self.normal
+        return np.asarray(np.asarray(self.positions_mm) @ self.normal, dtype=np.float64)
 
     @property
     def step_mm(self) -> float | None:
