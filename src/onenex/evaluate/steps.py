@@ -24,13 +24,17 @@ from onenex.scans import ScanInfo
 STEPS = (1, 2, 3, 4, 6, 8, 12)
 N_SLICES = 24
 """Clean files of which one slice is taken."""
-_TRIED = ((60, 4, 60, 0.8), (60, 4, 1000, 0.8), (200, 4, 60, 0.8), (500, 4, 60, 0.8), (500, 4, 30, 0.8), (500, 2, 60, 0.8), (500, 8, 60, 0.4))
+_TRIED = (
+    (300, 4, 40, 0.5), (300, 4, 100, 0.5), (300, 4, 200, 0.5), (300, 4, 1000, 0.5), (300, 4, 200, 0.35), (300, 4, 200, 0.8),
+    (150, 4, 200, 0.5), (500, 4, 200, 0.5), (300, 2, 200, 0.6), (300, 8, 200, 0.35),
+)  # fmt: skip
 """t_start, steps, λ, rate: what docs/decisions/0006 chose the default from."""
 GRID: Mapping[str, Preset] = {
     "default": DEFAULT,
     **{
-        f"t {t}, {n} steps, λ {weight}, rate {rate}": replace(DEFAULT, t_start=t, n_steps=n, prior_weight=weight, learning_rate=rate)
+        f"t {t}, {n} steps, λ {weight}, rate {rate}": preset
         for t, n, weight, rate in _TRIED
+        if (preset := replace(DEFAULT, t_start=t, n_steps=n, prior_weight=weight, learning_rate=rate)) != DEFAULT
     },
 }
 """What `--search` tries. Edit it, and presets that were measured before

@@ -20,6 +20,6 @@ def unified_cpu() -> TrainConfig:
             settling=PhaseConfig(
                 steps=500, patch=192, simulated_per_batch=4, real_per_batch=4, learning_rate=2e-4, warmup_steps=50, ema_decay=0.99, second_scan=True
             ),
-            prior=PhaseConfig(steps=4_000, patch=128, simulated_per_batch=3, real_per_batch=1, learning_rate=3e-4, warmup_steps=200),
+            prior=PhaseConfig(steps=7_500, patch=128, simulated_per_batch=3, real_per_batch=1, learning_rate=3e-4, warmup_steps=200),
         ),
     )
