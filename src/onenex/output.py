@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -58,6 +59,28 @@ def atomic_folder(target: Path, *, overwrite: bool = False, protect: Iterable[Pa
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
         _remove_empty(made_parents)
+
+
+@contextmanager
+def atomic_file(target: Path) -> Iterator[Path]:
+    """Yield the path of a file to write, beside `target`, that becomes it when the block ends well, and disappears when it does not.
+
+    Raises
+    ------
+    DataError
+        The folder cannot be written to, or its disk is full.
+    """
+    partial = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        _sync(partial)
+        partial.replace(target)
+        _sync(target.parent)
+    except OSError as error:
+        raise DataError(f"cannot write {target} ({error.strerror or error}): free some space, or choose a folder that you may write to") from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _check_target(target: Path, overwrite: bool, protect: Iterable[Path]) -> None:

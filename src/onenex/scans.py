@@ -1,22 +1,23 @@
-"""The door to a folder of packed real scans: `manifest.csv` and one `.npz` a series, as described beside them."""
+"""The door to a folder of real scans: `manifest.csv` and one `.npz` a series, or `pairs.parquet` and shards as `onenex pairs build` makes them."""
 
 from __future__ import annotations
 
 import csv
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onenex import built
 from onenex.errors import DataError
 from onenex.series import Acquisition, FloatImages
 
 SIGNED_ZERO = 32768
 """Where zero lies in a file whose signed 16-bit magnitudes were stored as unsigned ones."""
-
 
 KINDS = {"clean": "(slice, row, column)", "repeats": "(slice, repeat, row, column)", "pairs": "(slice, 2, row, column)"}
 """What a file may hold, and the shape of its images."""
@@ -24,10 +25,10 @@ KINDS = {"clean": "(slice, row, column)", "repeats": "(slice, repeat, row, colum
 
 @dataclass(frozen=True, kw_only=True)
 class ScanInfo:
-    """One row of the manifest. Fields keep the names of its columns; None where the row says nothing."""
+    """One scan: a row of `manifest.csv`, or all accepted rows of a scan in `pairs.parquet`. None where the manifest says nothing."""
 
     path: Path
-    """The `.npz` file."""
+    """The `.npz` file, or the shard."""
     split: str
     """`train` or `test`."""
     id: str
@@ -57,10 +58,17 @@ class ScanInfo:
     """Total in-plane acceleration. This column and the next may be missing from a manifest."""
     reference_nex: float | None = None
     """Of pairs: averages in the reference, those of the fast scan being `nex` (1 when unknown). None = the reference counts as noise free."""
+    patient: str = field(default="", repr=False)
+    """Keyed hash of the patient; empty where nobody knows, as in `manifest.csv`. This and the next are not in `repr`: see `train.claim`."""
+    synthetic: bool = field(default=False, repr=False)
+    """Whether the fast scan was simulated from its reference."""
+    stored: built.Stored | None = field(default=None, repr=False, compare=False)
+    """Where the images are, of a built folder."""
 
     @property
     def acquisition(self) -> Acquisition:
         """What the model may be told about this scan."""
+        manifest = "manifest.csv" if self.stored is None else built.MANIFEST
         return Acquisition(
             vendor=self.vendor,
             organ=self.organ,
@@ -69,26 +77,31 @@ class ScanInfo:
             field_strength_T=self.field_strength_T,
             nex=self.nex,
             acceleration=self.acceleration,
-            evidence=dict.fromkeys(("vendor", "organ", "sequence", "plane", "field_strength_T", "nex", "acceleration"), "manifest.csv"),
+            evidence=dict.fromkeys(("vendor", "organ", "sequence", "plane", "field_strength_T", "nex", "acceleration"), manifest),
         )
 
 
 def read_manifest(folder: Path) -> list[ScanInfo]:
-    """Read `folder/manifest.csv`, in the order of its rows.
+    """Read the manifest of `folder`, in the order of its rows.
 
     Parameters
     ----------
     folder
-        Holds `manifest.csv`, `train/<id>.npz` and `test/<id>.npz`.
+        Holds `manifest.csv`, `train/<id>.npz` and `test/<id>.npz`; or `pairs.parquet` and its shards, of which rows that
+        were not accepted are left out.
 
     Raises
     ------
     DataError
-        No manifest there, a column is missing, a number cannot be read, or the kind is none that we know.
+        No manifest there, or two; a column is missing, a number cannot be read, or the kind is none that we know.
     """
     manifest = folder / "manifest.csv"
+    if (folder / built.MANIFEST).is_file():
+        if manifest.is_file():
+            raise DataError(f"{folder} has two manifests, manifest.csv and {built.MANIFEST}: keep each with its scans in a folder of its own")
+        return [_built_scan(group, folder) for group in built.read_groups(folder)]
     if not manifest.is_file():
-        raise DataError(f"no manifest.csv in {folder}: give the folder that holds it, with train/ and test/ beside it")
+        raise DataError(f"no manifest.csv or {built.MANIFEST} in {folder}: give the folder that holds one of them, with its scans beside it")
     with manifest.open(newline="", encoding="utf-8") as stream:
         return [_scan(row, folder, f"{manifest}:{number}") for number, row in enumerate(csv.DictReader(stream), start=2)]
 
@@ -108,6 +121,9 @@ def load_images(info: ScanInfo) -> FloatImages:
     DataError
         The file is missing, is no packed scan, its shape contradicts the manifest, or it holds what no magnitude is.
     """
+    if info.stored is not None:
+        read = np.stack([info.stored.read(number) for number in range(info.n_slices)])
+        return read[:, 0] if info.kind == "clean" else read
     stored = load_array(info.path, "images")
     expected: tuple[int, ...] = (info.n_slices, info.rows, info.columns)
     if info.kind != "clean":
@@ -198,6 +214,32 @@ def _scan(row: dict[str, str | None], folder: Path, where: str) -> ScanInfo:
     )
 
 
+def _built_scan(group: built.Group, folder: Path) -> ScanInfo:
+    """Type the rows of one scan of a built folder."""
+    row, kind = group.common, "pairs" if group.common["kind"] == "synthetic" else group.common["kind"]
+    if kind not in KINDS:
+        raise DataError(f"{folder / built.MANIFEST}: scan {row['id']}: kind is '{row['kind']}': update OneNEX, or build the folder again")
+    if row["kind"] == "synthetic" and row["split"] == "test":
+        raise DataError(f"{folder / built.MANIFEST}: scan {row['id']} is synthetic and in the test split: take it out, nothing may be judged by it")
+    told: dict[str, Any] = {one.name: row.get(one.name) for one in fields(ScanInfo) if one.default is MISSING}
+    told |= {name: told[name] or "" for name in ("organ", "vendor", "model", "sequence", "plane", "source", "licence", "note")}
+    told |= {
+        "path": group.stored.shard,
+        "kind": kind,
+        "n_slices": len(group.stored),
+        "n_repeats": len(group.stored.which),
+        "pixel_spacing_mm": row.get("row_spacing_mm"),
+    }
+    return ScanInfo(
+        **told,
+        acceleration=row.get("acceleration") if kind == "pairs" else None,
+        reference_nex=row.get("reference_nex"),
+        patient=row["patient"],
+        synthetic=row["kind"] == "synthetic",
+        stored=group.stored,
+    )
+
+
 def write_scan(folder: Path, name: str, images: NDArray[np.generic], kind: str, about: Mapping[str, object]) -> Path:
     """Add one scan to a folder of packed scans, made where it's missing; a scan of the same name and split is replaced.
 
@@ -221,8 +263,10 @@ def write_scan(folder: Path, name: str, images: NDArray[np.generic], kind: str, 
     Raises
     ------
     DataError
-        A kind that doesn't exist, images of another shape, or a manifest that cannot be read.
+        A kind that doesn't exist, images of another shape, a manifest that cannot be read, or a folder that `onenex pairs build` made.
     """
+    if (folder / built.MANIFEST).is_file():
+        raise DataError(f"{folder} was made by `onenex pairs build`: write scans of your own to another folder")
     if kind not in KINDS:
         raise DataError(f"{name}: kind is '{kind}': write one of {', '.join(KINDS)}")
     if images.ndim != KINDS[kind].count(",") + 1 or 0 in images.shape or (kind == "pairs" and images.shape[1] != 2):
@@ -234,7 +278,7 @@ def write_scan(folder: Path, name: str, images: NDArray[np.generic], kind: str, 
         "columns": images.shape[-1],
     }
     row = {"split": "train"} | dict(about) | {"id": name, "kind": kind} | sizes
-    columns = [field.name for field in fields(ScanInfo) if field.name != "path"]
+    columns = [one.name for one in fields(ScanInfo) if one.name not in ("path", "patient", "synthetic", "stored")]
     known = {column: "" if row.get(column) is None else str(row[column]) for column in columns}
     manifest = folder / "manifest.csv"
     info = _scan(dict(known), folder, f"{manifest}: {name}")
