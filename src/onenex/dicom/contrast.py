@@ -53,7 +53,7 @@ def _echo_time(header: FrameHeader) -> float:
     return header.number("EffectiveEchoTime") or header.number("EchoTime") or 0.0
 
 
-def _kinds(header: FrameHeader) -> set[str]:
+def kinds_of(header: FrameHeader) -> set[str]:
     """ScanningSequence (PS3.3 C.8.3.1), rebuilt from the enhanced attributes where the frame has only those."""
     kinds = set(header.tokens("ScanningSequence"))
     echo = header.text("EchoPulseSequence").upper()
@@ -97,7 +97,7 @@ def _standard_contrast(header: FrameHeader, timing: _Timing) -> Finding | None:
 
 
 def _weighting(header: FrameHeader, timing: _Timing) -> Finding | None:
-    kinds = _kinds(header)
+    kinds = kinds_of(header)
     if not kinds or timing.echo <= 0:
         return None
     if "GR" in kinds:
@@ -156,6 +156,6 @@ def _named(header: FrameHeader, timing: _Timing) -> Finding | None:
         names = [name for name, pattern in patterns if pattern.search(plain)]
         if len(names) == 1:
             return names[0], cite(keyword)
-    if "SE" in _kinds(header) and timing.repetition >= 1500 and 40 < timing.echo < 60:
+    if "SE" in kinds_of(header) and timing.repetition >= 1500 and 40 < timing.echo < 60:
         return "T2w", _cite_timing(header, "EchoTime", "RepetitionTime")
     return None

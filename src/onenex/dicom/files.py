@@ -227,9 +227,13 @@ def _sniff(path: Path) -> str:
     """Return "part10" for the DICOM prefix, "bare" for what starts like a dataset without it, "" for anything else."""
     try:
         with path.open("rb") as file:
-            start = file.read(132)
+            return kind_of(file.read(132))
     except IsADirectoryError:
         return ""
+
+
+def kind_of(start: bytes) -> str:
+    """Tell by the first 132 bytes of a file what `_sniff` returns."""
     if start[128:132] == b"DICM":
         return "part10"
     group, element = struct.unpack("<HH", start[:4]) if len(start) >= 8 else (0, 0)

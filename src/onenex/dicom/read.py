@@ -86,9 +86,9 @@ def _series_of(headers: Sequence[Header], found: Found, source: DicomSource) -> 
     by_reason: dict[str | None, list[Frame]] = {}
     datasets = {header.path: header.dataset for header in headers if header.dataset is not None}
     for path, dataset in datasets.items():
-        for frame in range(_n_frames(dataset)):
-            reason = skip_reason(dataset, frame) or damage or _coding_problem(dataset, frame)
-            by_reason.setdefault(reason, []).append(_frame(path, dataset, frame))
+        for frame in range(n_frames(dataset)):
+            reason = skip_reason(dataset, frame) or damage or coding_problem(dataset, frame)
+            by_reason.setdefault(reason, []).append(frame_at(path, dataset, frame))
     made = []
     for reason, frames in by_reason.items():
         groups = by_geometry(frames)
@@ -139,7 +139,8 @@ def _damage(headers: Sequence[Header]) -> str | None:
     return f"{bad[0].path.name} {bad[0].problem}{others}: send the series again from the scanner or PACS"
 
 
-def _coding_problem(dataset: Dataset, frame: int) -> str | None:
+def coding_problem(dataset: Dataset, frame: int) -> str | None:
+    """Say what is wrong with how a frame is stored; None when nothing is."""
     try:
         coding_of(dataset, frame)
     except InconsistentSeries as error:
@@ -147,7 +148,8 @@ def _coding_problem(dataset: Dataset, frame: int) -> str | None:
     return None
 
 
-def _n_frames(dataset: Dataset) -> int:
+def n_frames(dataset: Dataset) -> int:
+    """Count the frames that a header speaks of."""
     header = FrameHeader(dataset)
     per_frame = header.items("PerFrameFunctionalGroupsSequence")
     if per_frame:
@@ -155,7 +157,8 @@ def _n_frames(dataset: Dataset) -> int:
     return max(1, min(header.integer("NumberOfFrames") or 1, 1_000_000))
 
 
-def _frame(path: Path, dataset: Dataset, frame: int) -> Frame:
+def frame_at(path: Path, dataset: Dataset, frame: int) -> Frame:
+    """Read the sorting facts of one frame of a file."""
     ref = FrameRef(path=path, frame=frame, sop_instance_uid=FrameHeader(dataset).text("SOPInstanceUID"))
     return frame_of(FrameHeader(dataset, frame), ref)
 

@@ -35,7 +35,7 @@ def traits_of(header: FrameHeader) -> tuple[Trait, ...]:
         Trait(value=_rounded(echo_time, 2), label=lambda value, rank, _: f"echo {rank}" + _in_brackets("TE", value, "ms")),
         _numbered(header, "EchoNumbers", "echo"),
         Trait(value=_rounded(_round_b(b_value), 0), label=lambda value, rank, _: "b " + _plain(value, "unknown")),
-        Trait(value=_direction(header, b_value), label=lambda value, rank, _: f"direction {rank}"),
+        Trait(value=diffusion_direction(header, b_value), label=lambda value, rank, _: f"direction {rank}"),
         Trait(value=_rounded(_inversion_time(header), 1), label=lambda value, rank, _: "TI " + _plain(value, "unknown") + " ms"),
         Trait(value=_rounded(header.number("FlipAngle"), 1), label=lambda value, rank, _: "flip angle " + _plain(value, "unknown") + "°"),
         Trait(value=(header.text("MagnetizationTransfer").upper(),), label=lambda value, rank, _: f"MT {value[0].lower() or 'unknown'}"),
@@ -78,6 +78,8 @@ def private_text(dataset: Dataset, creator: str, group: int, element: int) -> st
 
 
 def _private(dataset: Dataset, creator: str, group: int, element: int) -> Any:
+    if not any(tag >> 16 == group for tag in dataset.keys()):  # noqa: SIM118 - pydicom would sort all elements to find that out
+        return None
     try:
         return dataset.private_block(group, creator)[element].value
     except CONVERSION_ERRORS:
@@ -120,7 +122,7 @@ def _round_b(b_value: float | None) -> float | None:
     return step * round(b_value / step)
 
 
-def _direction(header: FrameHeader, b_value: float | None) -> Value:
+def diffusion_direction(header: FrameHeader, b_value: float | None) -> Value:
     """Diffusion gradient direction; () where nothing is diffusion-weighted."""
     if not b_value:
         return ()
