@@ -19,8 +19,8 @@ from onenex.train.losses import restoration_loss
 
 STRUCTURE_SHARE = 0.5
 """Share of MS-SSIM in the score; the rest is squared error."""
-MET_SHARE = 0.5
-"""Share of patches whose x_t comes from the restored measurement instead of the clean patch."""
+MET_SHARE = 0.75
+"""Share of simulated patches whose x_t comes from the restored measurement instead of the clean patch."""
 
 
 def prior_loss(
@@ -31,9 +31,10 @@ def prior_loss(
     Parameters
     ----------
     restore
-        f_ψ, fixed. What is diffused is x₀: the reference (simulated), or the restored `second` scan (real), whose noise is independent
-        of y's; but f_ψ(y) for `MET_SHARE` of the patches, since inference diffuses estimates, never the truth: a prior that has
-        seen nothing else takes their errors for anatomy at small t, where x_t says more than y.
+        f_ψ, fixed. What is diffused is the reference for 1 − `MET_SHARE` of the simulated patches, and f_ψ(y) for all others. For
+        inference diffuses estimates, never the truth: a prior that has seen nothing else takes their errors for anatomy at small t,
+        where x_t says more than y. Of real patches there is no truth to diffuse; the restored other scan will not do, since it is
+        also the target, and a prior that sees its traces learns to give its noise back.
     noise
         What g_θ is told of y's noise: the cautious map.
     generator
@@ -50,10 +51,9 @@ def prior_loss(
     white = torch.randn(batch.target_B1HW.shape, generator=generator)
     meets = torch.rand(n, generator=generator) < MET_SHARE
     t_B, white, meets = (drawn.to(batch.target_B1HW.device) for drawn in (t_B, white, meets))
-    met, real = meets[:, None, None, None], batch.is_real_B[:, None, None, None]
     with torch.no_grad():
-        restored = restore(torch.where(met, batch.measured_B1HW, batch.second_B1HW))
-    origin = torch.where(met | real, restored, batch.target_B1HW)
+        restored = restore(batch.measured_B1HW)
+    origin = torch.where((meets | batch.is_real_B)[:, None, None, None], restored, batch.target_B1HW)
     measured = batch.measured_B1HW.contiguous(memory_format=torch.channels_last)
     predicted = prior(diffuse(origin, t_B, white), measured, noise.cautious, t_B, condition)
     squared = restoration_loss(predicted, batch, batch.sigma_B1HW)
