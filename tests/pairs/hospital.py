@@ -61,9 +61,8 @@ def make_hospital(folder: Path, *, data: Path | None, n_patients: int, seed: int
             _pair(visit, variants[(2 * index + place) % len(variants)])
         if index % 6 == 5:
             _pair(visit, "damaged")
-        per_patient = max(3, -(-len(TRAPS) // n_patients))
-        for place in range(per_patient):
-            TRAPS[(per_patient * index + place) % len(TRAPS)](visit)
+        for place in range(3):
+            TRAPS[(3 * index + place) % len(TRAPS)](visit)
         if index % 4 == 2 or index % 8 == 1:  # every patient of Philips, every other one of GE
             SERIES_OF_MANY["repeats"](visit, data)
         if index % 5 == 3:
@@ -168,6 +167,7 @@ def _lose_a_slice(visit: Visit, reference_uid: str, variant: str) -> int:
     if variant == "triple" or visit.anatomy.thin or len(files) < 6 or visit.generator.random() > 0.25:
         return 0
     visit.truth.holes.add(reference_uid)
+    visit.truth.planted["uids"].discard(visit.images[reference_uid][len(files) // 2])
     files.pop(len(files) // 2).unlink()
     return 1
 
@@ -212,6 +212,7 @@ def _truth(visit: Visit, variant: str, fast: tuple[str, Plan], reference: tuple[
         organ=visit.exam.organ, sequence=quick.sequence, thin=visit.anatomy.thin, pixel_mm=min(grids[0].spacing_mm[1:]),
         centre_mm=(float(centre[0]), float(centre[1]), float(centre[2])),
         radius_mm=min(n * mm for n, mm in zip(grids[0].shape[1:], grids[0].spacing_mm[1:], strict=True)) / 2,
+        axes=grids[0].axes,
     )  # fmt: skip
 
 

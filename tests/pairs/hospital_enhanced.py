@@ -32,7 +32,9 @@ def save_enhanced(path: Path, stored: NDArray[np.uint16], shot: Shot, attrs: Map
     contrast = CONTRASTS[shot.sequence]
     slope = (float(str(attrs["RescaleSlope"])), 0.0)
     path.parent.mkdir(parents=True, exist_ok=True)
-    make_enhanced(path, len(stored), stored=stored, rescale=[slope] * len(stored), **{**top, "AcquisitionContrast": contrast})
+    make_enhanced(
+        path, len(stored), stored=stored, rescale=[slope] * len(stored), **{**top, "BodyPartExamined": None, "AcquisitionContrast": contrast}
+    )
     dataset = dcmread(path)
     dataset.MRAcquisitionType = str(attrs.get("MRAcquisitionType", "2D"))
     dataset.AcquisitionDateTime = shot.began.strftime("%Y%m%d%H%M%S.%f")

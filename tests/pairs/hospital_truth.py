@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onenex.series import FloatImages
 from tests.pairs.hospital_anatomy import Anatomy
@@ -50,6 +51,20 @@ class TruePair:
     """Middle of the fast scan: registration is judged around it."""
     radius_mm: float
     """Half its shorter side."""
+    axes: NDArray[np.float64] = field(repr=False)
+    """(3, 3): unit vectors from slice to slice, along rising rows, along rising columns of the fast scan; LPS."""
+
+    def error_px(self, found: Matrix) -> float:
+        """How wrong a registration is: mean distance, in pixels of the fast scan, between where it and the truth put the points of a
+        disc of 0.7 radii in the middle slice; of thick slices, in the reference's plane.
+
+        `found` is 4 × 4 as `fast_to_reference`.
+        """
+        spots = [(0.7 * r * np.cos(turn), 0.7 * r * np.sin(turn)) for r in (0.0, 0.5, 1.0) for turn in np.arange(8) * np.pi / 4]
+        points = np.array(self.centre_mm) + self.radius_mm * np.array(spots) @ self.axes[1:]
+        motion = np.asarray(found) - self.fast_to_reference
+        apart = (points @ motion[:3, :3].T + motion[:3, 3]) @ self.axes.T
+        return float(np.linalg.norm(apart if self.thin else apart[:, 1:], axis=1).mean() / self.pixel_mm)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +150,8 @@ class Visit:
     paired: list[tuple[str, str, str]] = field(default_factory=list)
     """(sequence, UID of the fast series, of the reference) of its pairs."""
     files: dict[str, list[Path]] = field(default_factory=dict)
+    images: dict[str, list[str]] = field(default_factory=dict)
+    """Series UID → SOPInstanceUIDs of its files."""
     place: Grid | None = None
     """Where the object lies; drawn once."""
 
@@ -183,7 +200,9 @@ class Visit:
         self.clock += timedelta(seconds=seconds + 17)
         self.files[uid] = files
         self.truth.plant(exam)
-        self.truth.planted["uids"] |= {uid, *(exam.uid("image", shot.number, index) for index in range(1, len(files) + 1))}
+        enhanced = len(files) == 1 < images.shape[0] * images.shape[1]
+        self.images[uid] = [exam.uid("image", shot.number)] if enhanced else [exam.uid("image", shot.number, n + 1) for n in range(len(files))]
+        self.truth.planted["uids"] |= {uid, *self.images[uid]}
         return uid
 
     def lone(self, trap: str, plan: Plan) -> str:
