@@ -112,7 +112,7 @@ def write_sheet(entries: Iterable[Entry], folder: Path) -> Path:
         for number, chunk in enumerate(_chunks(entries), start=1):
             cards = [_card(entry, index, number) for entry in chunk]
             index.pages.append(Counter(entry.verdict for entry in chunk))
-            choices = {name: sorted({value for card in cards for value in _values(card, name)}) for name in _FILTERS}
+            choices = {name: sorted({value for card in cards for value in _values(card, name)}, key=str.casefold) for name in _FILTERS}
             _put(folder / _name(number), page.render(number=number, cards=cards, choices=choices, range=DIFFERENCE_RANGE, accepted=ACCEPTED))
         for stale in folder.glob("page-*.html"):
             if stale.name not in {_name(number + 1) for number in range(len(index.pages))}:
@@ -232,12 +232,12 @@ def _jpeg(grey: NDArray[np.uint8]) -> str:
 def _summary(index: _Index) -> dict[str, Any]:
     """Return what the index page shows."""
     verdicts = sorted({verdict for _, _, verdict in index.counts}, key=lambda verdict: (verdict != ACCEPTED, verdict))
-    groups = sorted({(organ, vendor) for organ, vendor, _ in index.counts})
+    groups = sorted({(organ, vendor) for organ, vendor, _ in index.counts}, key=lambda pair: (pair[0].casefold(), pair[1].casefold()))
     total = {verdict: sum(n for key, n in index.counts.items() if key[2] == verdict) for verdict in verdicts}
     return {
         "verdicts": verdicts,
         "total": total,
-        "accepted": ACCEPTED,
+        "range": DIFFERENCE_RANGE,
         "rows": [(organ, vendor, [index.counts[organ, vendor, verdict] for verdict in verdicts]) for organ, vendor in groups],
         "reasons": [(kind, n, [(page, _name(page)) for page in index.pages_of[kind]]) for kind, n in index.reasons.most_common()],
         "pages": [(number, _name(number), [page[verdict] for verdict in verdicts]) for number, page in enumerate(index.pages, start=1)],
