@@ -128,12 +128,13 @@ def limits(
 
 
 @benchmark.command("guard")
-def guard_benchmark(
+def guard_benchmark(  # noqa: PLR0913 - the options of a command
     data: Data,
     *,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for CSV, JSON and the curves.")] = None,
     quick: Quick = False,
     mode: Annotated[str, typer.Option(help="Whose results are judged: fast or full.")] = "fast",
+    split: Annotated[str, typer.Option(help="test, or train: slices that limits may be chosen on.")] = "test",
     device: Device = "auto",
     weights: JudgedWeights = None,
     threads: Threads = None,
@@ -142,7 +143,7 @@ def guard_benchmark(
     with console.guard():
         from onenex.evaluate.guard_table import run
 
-        run(data, output, quick, mode=mode, device=device, weights=weights, threads=threads)
+        run(data, output, quick, mode=mode, split=split, device=device, weights=weights, threads=threads)
 
 
 @benchmark.command()

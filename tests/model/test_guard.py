@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from onenex.errors import OutOfDomain
 from onenex.evaluate import faults
@@ -152,6 +153,23 @@ def test_a_lesion_lost_in_the_dark_is_found(clean: Image) -> None:
     assert not examine(one).area[lesion].any()
     lost = replace(one, measured=one.measured + lesion * np.float32(8 * SIGMA))
     assert (examine(lost).flagged & lesion).any()
+
+
+def test_air_is_not_judged_by_a_sigma_that_holds_in_tissue(clean: Image) -> None:
+    """A scanner's filter left coarse noise of five such σ in air, and the result has none of it."""
+    generator, quiet = np.random.default_rng(2), 0.002
+    coarse = ndimage.zoom(np.abs(generator.normal(0, 5 * quiet, (96, 96))), 2, order=1).astype(np.float32)
+    air = clean[0] < 0.02
+    restored = np.where(air, np.float32(4 * quiet), clean[0])
+    measured = np.where(air, coarse, clean[0] + generator.normal(0, quiet, (192, 192))).astype(np.float32)
+    sigma = flat((192, 192), quiet)
+    found = guards.examine(measured, restored, *guards.rician_model(sigma)(restored))
+    assert not (found.area & ndimage.binary_erosion(air, iterations=8)).any()
+    assert not (found.flagged & ndimage.binary_erosion(air, iterations=8)).any()
+    rows, columns = np.ogrid[:192, :192]
+    lesion = (np.hypot(rows - 14, columns - 20) < 5) & air
+    lost = (measured + lesion * np.float32(0.05)).astype(np.float32)
+    assert (guards.examine(lost, restored, *guards.rician_model(sigma)(restored)).flagged & lesion).any()
 
 
 def test_scale_changes_nothing(clean: Image) -> None:

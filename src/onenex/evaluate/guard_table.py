@@ -26,7 +26,7 @@ from onenex.scans import ScanInfo, load_images, read_manifest
 from onenex.series import Acquisition, FloatImages
 
 HOLDOUT_EVERY = 8
-"""Split `train`: only slices that training holds out, every 8th (`train.config`)."""
+"""Split `train`: slices that training holds out, every 8th (`train.config`)."""
 MAX_SLICES = 3
 """Slices of each file, spread evenly over those allowed; of files of repeats `MAX_REPEATED`."""
 MAX_REPEATED = 12
@@ -80,7 +80,7 @@ def run(  # noqa: PLR0913 - the options of a command
     quick
         The first two files only: a try-out, not a result.
     split
-        `test`, or `train` for the slices that training holds out.
+        `test`, or `train` for the slices that training holds out; of files too short to hold one out, the last slice, which it has seen.
     mode
         Whose results are judged; `fast` or `full`.
     device, weights
@@ -127,10 +127,9 @@ def files(data: Path, split: str) -> list[ScanInfo]:
     DataError
         There is none.
     """
-    least = HOLDOUT_EVERY if split == "train" else 2
-    found = [info for info in read_manifest(data) if info.split == split and info.kind != "pairs" and info.n_slices >= least]
+    found = [info for info in read_manifest(data) if info.split == split and info.kind != "pairs" and info.n_slices >= 2]
     if not found:
-        raise DataError(f"{data}: the manifest lists no file of split '{split}' with at least {least} slices")
+        raise DataError(f"{data}: the manifest lists no file of split '{split}' with at least 2 slices")
     return found
 
 
@@ -138,7 +137,9 @@ def slices_of(info: ScanInfo) -> Iterator[Slice]:
     """Yield the slices of one file: as they are and simulated, or single real repeats. What is drawn depends on file and slice only."""
     images = load_images(info)
     images = images / np.float32(series_scale([images.mean(axis=1) if info.kind == "repeats" else images]))
-    allowed = np.arange(len(images))[HOLDOUT_EVERY - 1 :: HOLDOUT_EVERY] if info.split == "train" else np.arange(len(images))
+    everything = np.arange(len(images))
+    held_out = everything[HOLDOUT_EVERY - 1 :: HOLDOUT_EVERY]
+    allowed = everything if info.split != "train" else held_out if len(held_out) else everything[-1:]
     n_slices = min(len(allowed), MAX_REPEATED if info.kind == "repeats" else MAX_SLICES)
     sliced = partial(Slice, file=info.id, acquisition=info.acquisition)
     between = np.linspace(0, len(allowed) - 1, n_slices + 2)[1:-1].round().astype(int)

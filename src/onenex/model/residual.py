@@ -20,6 +20,9 @@ STANDS_OUT = 1.0
 """Or what the slice shows above its surroundings, smoothed alike, over σ (white noise: 0.14): a lost lesion may lie where the result is dark."""
 AREA_PIXELS = 2.0
 """Standard deviation of that smoothing."""
+FAINT = 0.02
+"""Share of the slice's bright tissue below which, smoothed alike, nothing is judged: air, whatever σ says of it (a scanner's filter or
+interpolation may leave coarser noise there than in tissue), and no window that anybody reads at shows it."""
 BROAD_PIXELS = 14.0
 """Misfit smoother than this (standard deviation of a Gaussian) is the degradation model's, not a lesion's, and is taken off."""
 LEVELS, LEVEL_PIXELS = 12, 400
@@ -49,7 +52,7 @@ class Residual:
     doubt: Image
     """How far above its expectation the slice may lie because the noise floor is not Rician, standard deviations; 0 outside `area`."""
     area: Mask
-    """Where it is judged: signal above the Rician floor, not blanked by the scanner, not the measured slice itself."""
+    """Where it is judged: signal above the Rician floor and not too faint to be seen, not blanked by the scanner, not the measured slice itself."""
     spread: float
     """Robust standard deviation of z in the area: 1 for noise of the expected strength, less where the result keeps some of the noise."""
 
@@ -69,7 +72,7 @@ def residual(measured: Image, mean: Image, sigma: Image, given_up: Mask | None =
         Pixels where the result is the measured slice again: nothing is left to judge.
     """
     ratio = mean / sigma
-    outside = ndimage.binary_dilation(measured == 0)
+    outside = ndimage.binary_dilation(measured == 0) | _faint(measured, mean)
     if given_up is not None:
         outside |= given_up
     area = _judged(measured / sigma, ratio) & ~outside
@@ -155,6 +158,13 @@ def _judged(measured: Image, ratio: Image) -> Mask:
     inner = slice(BORDER, -BORDER)
     area[inner, inner] = seen[inner, inner]
     return area
+
+
+def _faint(measured: Image, mean: Image) -> Mask:
+    """Return where neither slice nor expectation shows more than air does."""
+    (near,) = _gaussians(np.maximum(measured, mean), (AREA_PIXELS,))
+    faint: Mask = near < FAINT * float(np.percentile(mean, 99))
+    return faint
 
 
 def _level_bias(z_N: Image, ratio_N: Image) -> Image:
