@@ -103,8 +103,9 @@ def _phase(visit: Visit) -> None:
 
 def _rescan(visit: Visit) -> None:
     sequence, grid = visit.spare.pop(), visit.window
-    for motion in (None, draw_motion(grid, visit.anatomy.thin, grid.spacing_mm[1], visit.generator)):
-        visit.lone("scanned again the same way", Plan(sequence=sequence, averages=2.0, motion=motion))
+    moved = draw_motion(grid, visit.anatomy.thin, grid.spacing_mm[1], visit.generator)
+    first, again = (visit.lone("scanned again the same way", Plan(sequence=sequence, averages=2.0, motion=motion)) for motion in (None, moved))
+    visit.truth.reruns.append((first, again))
 
 
 def _vendor_ai(visit: Visit) -> None:

@@ -89,6 +89,8 @@ class Truth:
     """References that lack a slice in their middle."""
     lone: dict[str, str] = field(default_factory=dict)
     """Series that belong in no pair → the trap that they are part of."""
+    reruns: list[tuple[str, str]] = field(default_factory=list)
+    """Two of `lone` that are the same scan run again, the patient having moved in between: repeats, for those who register them."""
     planted: dict[str, set[str]] = field(default_factory=lambda: {kind: set() for kind in ("names", "ids", "dates", "uids", "others")})
     """What must not be found in anything made of the hospital."""
     n_files: int = 0
