@@ -58,7 +58,7 @@ class Stored:
             # Opened for every slice: maps that stay open would need a file handle each, and their pages count as memory.
             stored = np.load(self.shard, mmap_mode="r", allow_pickle=False)
             images = np.asarray(stored[entry, list(self.which)], dtype=np.float32)
-        except (OSError, ValueError, IndexError) as error:
+        except (OSError, EOFError, ValueError, IndexError) as error:
             raise DataError(f"{self.shard}: entry {entry} cannot be read ({error}): `onenex pairs check` says what else is amiss") from error
         return images * self.scales[number, list(self.which), None, None]
 

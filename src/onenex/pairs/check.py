@@ -98,7 +98,7 @@ def _shard_problems(folder: Path, name: str, entries: dict[int, manifest.Row], s
         yield Problem(where=name, what="its checksum is another than the manifest's: copy it again, or build the folder again")
     try:
         images = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, ValueError) as error:
         yield Problem(where=name, what=f"unreadable ({error}): copy it again, or build the folder again")
         return
     if images.ndim != 4 or images.dtype.kind not in "uf":

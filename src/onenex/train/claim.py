@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from onenex.errors import DataError
 from onenex.model.weights import Weights
 from onenex.train.checkpoint import NAME
 from onenex.train.config import TrainConfig
 from onenex.train.dataset import Scan
 from onenex.train.distributed import crew, wait
+from onenex.train.slices import content
 
 
 def claim(folder: Path, config: TrainConfig, scans: Sequence[Scan], *, start: Weights | None, resume: bool) -> None:
@@ -49,5 +48,5 @@ def fingerprint(scans: Sequence[Scan]) -> str:
     """Return a checksum of what is learnt from."""
     digest = hashlib.sha256()
     for scan in scans:
-        digest.update(f"{replace(scan.info, path=Path())} {scan.slices.tolist()} {float(scan.images.sum(dtype=np.float64))!r}".encode())
+        digest.update(f"{replace(scan.info, path=Path())} {scan.slices.tolist()} {content(scan.images)}".encode())
     return digest.hexdigest()[:12]

@@ -24,8 +24,9 @@ from onenex.physics.scale import series_scale
 from onenex.scans import ScanInfo, load_images, read_manifest
 from onenex.series import Acquisition
 from onenex.text.prompt import drop, phrases_of
-from onenex.train import pairs
+from onenex.train import pairs, prepared
 from onenex.train.config import PhaseConfig, TrainConfig
+from onenex.train.slices import Images, alone, side_by_side
 
 Array = NDArray[np.float32]
 FOREGROUND = 0.1
@@ -36,14 +37,14 @@ _TIMES_OWN_NOISE = 4.0
 
 @dataclass(frozen=True, kw_only=True)
 class Scan:
-    """One training file in memory."""
+    """One training file: in memory, or in a shard that is read slice by slice."""
 
     info: ScanInfo
-    images: Array
+    images: Images
     """(slice, repeat, row, column) divided by the series scale; one repeat for clean files; for pairs the fast scan and the raised reference."""
     slices: NDArray[np.int64]
     """Indices of the slices that this split may use."""
-    pairs: pairs.Pairs | None = None
+    pairs: pairs.Pairs | prepared.StoredPairs | None = None
     """What `images` of pairs were made of."""
     least_sigma: float = 0.0
     """Simulated scans of it have at least this much noise: it has noise of its own, which its copy would teach to keep."""
@@ -72,6 +73,9 @@ class Batch:
 def load_scans(folder: Path, config: TrainConfig, *, holdout: bool) -> list[Scan]:
     """Load the train split of `folder`, either the slices to learn from or those held out for validation.
 
+    Of a built folder only the manifest is loaded. What its scans need besides is worked out when it is first used and kept in
+    the folder; pairs from which nothing can be learnt are left out there, with a warning.
+
     The reference of a file of pairs comes a second time, as a clean scan: simulated patches of it keep the networks used to
     noise that the site's own scans don't have.
 
@@ -83,32 +87,45 @@ def load_scans(folder: Path, config: TrainConfig, *, holdout: bool) -> list[Scan
     scans: list[Scan] = []
     infos = [info for info in read_manifest(folder) if info.split == "train"]
     for info in infos:
-        images = load_images(info)
-        index = np.arange(len(images))
+        index = np.arange(info.n_slices)
         held = index % config.holdout_every == config.holdout_every - 1
         if config.tune and len(index) > 1 and not held.any():
             held[-1] = True
         chosen = index[held] if holdout else index[~held]
-        if info.kind == "pairs":
-            scans += _scans_of_pairs(info, images, chosen)
-        elif chosen.size:
-            images = images if info.kind == "repeats" else images[:, None]
-            scans.append(Scan(info=info, images=images / series_scale([images]), slices=chosen))
+        scans += (_scans_of_pairs if info.kind == "pairs" else _scans_of_others)(info, folder, chosen)
     if not infos:
-        raise DataError(f"{folder}: no training file: manifest.csv needs rows with split 'train'")
+        raise DataError(f"{folder}: no training file: the manifest needs rows with split 'train'")
     if not scans:
         raise DataError(f"{folder}: too few slices to hold any out: training files need at least {2 if config.tune else config.holdout_every}")
     return scans
 
 
-def _scans_of_pairs(info: ScanInfo, images: Array, chosen: NDArray[np.int64]) -> list[Scan]:
-    """Return a file of pairs, and its references as a clean file; neither when no slice is chosen."""
-    found = pairs.prepare(images, info)
-    if not chosen.size:
+def _scans_of_others(info: ScanInfo, folder: Path, chosen: NDArray[np.int64]) -> list[Scan]:
+    """Return a file of clean slices or of repeats; nothing when no slice is chosen."""
+    images: Images
+    if info.stored is not None:
+        images = prepared.images(info, folder)
+    else:
+        loaded = load_images(info)
+        loaded = loaded if info.kind == "repeats" else loaded[:, None]
+        images = loaded / series_scale([loaded])
+    return [Scan(info=info, images=images, slices=chosen)] if chosen.size else []
+
+
+def _scans_of_pairs(info: ScanInfo, folder: Path, chosen: NDArray[np.int64]) -> list[Scan]:
+    """Return a file of pairs, and its references as a clean file; neither when no slice is chosen, or a stored scan cannot be learnt from."""
+    found: pairs.Pairs | prepared.StoredPairs | None
+    if info.stored is not None:
+        found = prepared.stored_pairs(info, folder)
+        own = 0.0 if found is None else found.reference_sigma
+    else:
+        found = pairs.prepare(load_images(info), info)
+        own = pairs.noise_of_reference(found, info)
+    if found is None or not chosen.size:
         return []
-    both = Scan(info=info, images=np.stack([found.fast, found.raised], axis=1), slices=chosen, pairs=found)
-    least = _TIMES_OWN_NOISE * pairs.noise_of_reference(found, info)
-    return [both, Scan(info=replace(info, kind="clean"), images=found.reference[:, None], slices=chosen, least_sigma=least)]
+    both = Scan(info=info, images=side_by_side(found.fast, found.raised), slices=chosen, pairs=found)
+    clean = replace(info, kind="clean")
+    return [both, Scan(info=clean, images=alone(found.reference), slices=chosen, least_sigma=_TIMES_OWN_NOISE * own)]
 
 
 def draw_batch(scans: list[Scan], config: PhaseConfig, generator: np.random.Generator) -> Batch:
@@ -157,7 +174,7 @@ def _simulated(scan: Scan, config: PhaseConfig, generator: np.random.Generator) 
     A clean image has noise of its own, which its copy cannot teach to remove: no scan is drawn with less noise than that,
     and it is counted into σ.
     """
-    image = scan.images[generator.choice(scan.slices), 0]
+    image = scan.images[generator.choice(scan.slices)][0]
     if generator.random() < 0.5:
         image = _crop_kspace(image, generator.uniform(0.4, 1.0))
     side = config.patch + 2 * config.margin
@@ -190,7 +207,7 @@ def _real(scan: Scan, config: PhaseConfig, generator: np.random.Generator) -> _P
     return _Patch(measured, target, sigma, target, told, nex, len(repeats) - nex)
 
 
-def _pair(scan: Scan, sigma: Array, config: PhaseConfig, generator: np.random.Generator) -> _Patch:
+def _pair(scan: Scan, sigma: Images, config: PhaseConfig, generator: np.random.Generator) -> _Patch:
     """Draw a fast scan, its reference and its σ."""
     index = generator.choice(scan.slices)
     triple = np.stack([*scan.images[index], sigma[index]])

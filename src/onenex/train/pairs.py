@@ -39,6 +39,10 @@ class Pairs:
     """The reference with the Rician floor of the fast scan: what the mean of many fast scans would show."""
     sigma: Array
     """σ of the noise in `fast`."""
+    scale: float
+    """By what the fast scan was divided, float32."""
+    gains: tuple[float, ...]
+    """By what the reference was multiplied, one after the other, float32."""
 
 
 def prepare(images: Array, info: ScanInfo) -> Pairs:
@@ -64,15 +68,16 @@ def prepare(images: Array, info: ScanInfo) -> Pairs:
     fast, reference = images[:, 0], images[:, 1]
     scale = np.float32(series_scale([fast]))
     gain = brightness(fast / scale, reference / np.float32(series_scale([reference])))
-    fast, reference = fast / scale, reference * np.float32(gain / series_scale([reference]))
+    gains = [np.float32(gain / series_scale([reference]))]
+    fast, reference = fast / scale, reference * gains[0]
     for _ in range(2):  # the floor lifts dark tissue of the fast scan, which the first round takes for brightness
         sigma = np.stack([spread_of_pair(*pair, ratio) for pair in zip(fast, reference, strict=True)])
         raised = raise_floor(fast, reference, sigma, ratio)
-        again = brightness(fast, raised)
-        reference, raised = reference * np.float32(again), raised * np.float32(again)
+        gains.append(np.float32(brightness(fast, raised)))
+        reference, raised = reference * gains[-1], raised * gains[-1]
     inside = reference > _FOREGROUND
     log.info("event=pairs_ready id=%s sigma=%.4f", info.id, float(np.median(sigma[inside])) if inside.any() else 0.0)
-    return Pairs(fast=fast, reference=reference, raised=raised, sigma=sigma)
+    return Pairs(fast=fast, reference=reference, raised=raised, sigma=sigma, scale=float(scale), gains=tuple(float(gain) for gain in gains))
 
 
 def noise_ratio(info: ScanInfo) -> float:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -15,17 +15,20 @@ from onenex.model.degradation import Measurement
 from onenex.train.config import PhaseConfig
 from onenex.train.dataset import FOREGROUND, Batch, Scan, draw_batch
 from onenex.train.distributed import move, training_device
+from onenex.train.slices import leading, side_by_side
 
 _N_BATCHES = 6
 _PER_BATCH = 8
 _LEVELS = (0.005, 0.02, 0.08)
+_MOST_FILES = 64
+"""Real files that are judged, spread evenly over all of them."""
 
 
 @torch.inference_mode()
 def validate_noise(network: nn.Module, scans: list[Scan], config: PhaseConfig) -> dict[str, float]:
     """Return median of σ̂/σ in the foreground, spread of its logarithm, share of cautious σ̂ above σ: per level, and per file of repeats."""
     figures: dict[str, float] = {}
-    for name, batches in _panels(scans, config).items():
+    for name, batches in _panels(scans, config):
         logs = []
         for batch in batches:
             inside = batch.target_B1HW > FOREGROUND
@@ -46,7 +49,7 @@ def validate_restoration(restore: Callable[[Batch], Tensor], scans: list[Scan], 
     by the share that the averages of the reference give.
     """
     figures: dict[str, float] = {}
-    for name, batches in _panels(scans, config).items():
+    for name, batches in _panels(scans, config):
         before = after = 0.0
         for batch in batches:
             restored = restore(batch)
@@ -69,7 +72,7 @@ def validate_degradation(foresee: Callable[[Batch, Tensor], Measurement], scans:
     noise is known and taken off: its variance is nex / target_nex of that of `measured`, which is the scan to be foreseen.
     """
     figures: dict[str, float] = {}
-    for name, batches in _panels(scans, replace(config, second_scan=True)).items():
+    for name, batches in _panels(scans, replace(config, second_scan=True)):
         squares: list[Tensor] = []
         logs: list[Tensor] = []
         for batch in batches:
@@ -93,23 +96,25 @@ def _share_of_target(batch: Batch) -> float:
     return ratio / (1 + ratio)
 
 
-def _panels(scans: list[Scan], config: PhaseConfig) -> dict[str, list[Batch]]:
-    """Draw fixed batches: simulated ones by noise level, real ones by file (one repeat against one; a fast scan against its reference as it is)."""
-    panels: dict[str, list[Batch]] = {}
+def _panels(scans: list[Scan], config: PhaseConfig) -> Iterator[tuple[str, list[Batch]]]:
+    """Draw fixed batches: simulated ones by noise level, real ones by file (one repeat against one; a fast scan against its reference as it is).
+
+    One panel after the other, so that memory doesn't grow with the files.
+    """
     clean = [scan for scan in scans if scan.info.kind == "clean"]
     for level in _LEVELS:
         quiet = [scan for scan in clean if scan.least_sigma <= level]
         ranges = replace(config.ranges, sigma=(level, level * 1.001))
         fixed = replace(config, ranges=ranges, simulated_per_batch=_PER_BATCH, real_per_batch=0)
         if quiet:
-            panels[f"sigma_{level}"] = _draw(quiet, fixed)
+            yield f"sigma_{level}", _draw(quiet, fixed)
     real = replace(config, simulated_per_batch=0, real_per_batch=_PER_BATCH)
-    for scan in scans:
-        if scan.pairs is not None:
-            panels[scan.info.id] = _draw([replace(scan, images=np.stack([scan.pairs.fast, scan.pairs.reference], axis=1))], real)
-        elif scan.info.kind == "repeats":
-            panels[scan.info.id] = _draw([replace(scan, images=scan.images[:, :2])], real)
-    return panels
+    judged = [scan for scan in scans if scan.info.kind != "clean"]
+    if len(judged) > _MOST_FILES:
+        judged = [judged[place * len(judged) // _MOST_FILES] for place in range(_MOST_FILES)]
+    for scan in judged:
+        shown = leading(scan.images, 2) if scan.pairs is None else side_by_side(scan.pairs.fast, scan.pairs.reference)
+        yield scan.info.id, _draw([replace(scan, images=shown)], real)
 
 
 def _draw(scans: list[Scan], config: PhaseConfig) -> list[Batch]:
