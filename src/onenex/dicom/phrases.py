@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
+from functools import lru_cache
 
 _SEPARATORS = re.compile(r"[\s_^\-./\\,;:()\[\]<>|&\"']+")
 _CAMEL = re.compile(r"(?<=[a-zß-ÿ])(?=[A-ZÄÖÜ])")
 
 
+@lru_cache(maxsize=4096)
 def normalise(text: str) -> str:
     """Return `text` in lower case with separators and camel case as single spaces."""
     composed = unicodedata.normalize("NFKC", text)

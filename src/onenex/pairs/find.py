@@ -28,7 +28,7 @@ def find(volumes: Iterable[Volume], rules: Rules | None = None) -> tuple[list[Ca
 
     A pair is two series of one patient, of one study or one frame of reference, that agree in what they show and how (see `Rules`)
     and of which one is faster (see `faster.faster`). A fast scan gets one reference, the best by: what decides (NEX, acceleration,
-    scan time, name), the same study, the same frame of reference, slices covered (to a tenth), the larger ratio of scan times, the
+    scan time, name), the same study, the same frame of reference, the larger ratio of scan times, slices covered (to a tenth), the
     nearest in time, the scanner's order. A reference may serve several fast scans. A copy of a series is neither.
 
     Repeats are stacks of one series that differ in nothing but their number, or series of one study run again at the same place
@@ -163,7 +163,7 @@ def _rank(verdict: Verdict, share: float) -> tuple[object, ...]:
     apart = abs((fast.started_s or 0.0) - (reference.started_s or 0.0)) if known else float("inf")
     frames = fast.frame_of_reference_uid == reference.frame_of_reference_uid
     return (
-        verdict.trust, fast.study_uid != reference.study_uid, not frames, -round(share, 1), -(verdict.acceleration or 0.0), apart, _order(reference),
+        verdict.trust, fast.study_uid != reference.study_uid, not frames, -(verdict.acceleration or 0.0), -round(share, 1), apart, _order(reference),
     )  # fmt: skip
 
 
@@ -187,8 +187,12 @@ def _left_over(found: Sorted, compared: Compared, settled: set[int]) -> list[Rej
         if nearest is not None and nearest[0].is_kin and nearest[0].reason:
             couples.setdefault(frozenset((id(volume), id(nearest[1]))), Rejected(volumes=(volume, nearest[1]), reason=nearest[0].reason))
             continue
-        reason = found.notes.get(id(volume)) or (
-            NO_KIN if volume.patient else "its header names no patient, so that no other series is known to be theirs"
-        )
+        reason = found.notes.get(id(volume)) or _by_itself(volume)
         alone.setdefault((volume.study_uid, volume.series_uid, reason), []).append(volume)
     return [Rejected(volumes=tuple(group), reason=reason) for (*_, reason), group in alone.items()] + list(couples.values())
+
+
+def _by_itself(volume: Volume) -> str:
+    if volume.geometry is None:
+        return "its positions, orientation or pixel spacing are missing"
+    return NO_KIN if volume.patient else "its header names no patient, so that no other series is known to be theirs"
