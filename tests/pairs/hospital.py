@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.pairs.hospital_anatomy import anatomy
+from tests.pairs.hospital_anatomy import SEQUENCES, anatomy
 from tests.pairs.hospital_scan import Grid, Matrix, draw_motion
 from tests.pairs.hospital_traps import SERIES_OF_MANY, TRAPS, localiser
 from tests.pairs.hospital_truth import Plan, TruePair, TrueRepeats, Truth, Visit
@@ -34,7 +34,6 @@ VARIANTS = {
 }
 _FAMILIES = ("Quastenflosser", "Zwirbelhuber", "Müller-Süßkind", "Øksendalsvik", "Papadimitrakopoulos", "Wachtelkönig", "王小明", "Türkçapan")
 _GIVEN = ("Ottilie", "Balthasar", "Jörg-Ügür", "Xaverine", "Thrasyvoulos", "Kunigunde", "Nepomuk")
-_SEQUENCES = ("MT", "STIR", "T2*w", "T2-FLAIR", "PDw", "T2w", "T1w")
 
 
 def make_hospital(folder: Path, *, data: Path | None, n_patients: int, seed: int) -> Truth:
@@ -89,7 +88,7 @@ def _arrival(truth: Truth, data: Path | None, index: int, seed: int, generator: 
     )  # fmt: skip
     subject = anatomy(data, organ, index // 6 if data is not None else index // 2 + index)
     own = list(subject.contrasts)
-    spare = [name for name in _SEQUENCES if name not in own] + own[::-1]
+    spare = [name for name in SEQUENCES if name not in own] + own[::-1]
     return Visit(
         exam=exam, anatomy=subject, generator=generator, truth=truth, clock=began + timedelta(minutes=4), spare=spare,
         noise=float(generator.uniform(0.035, 0.075)),

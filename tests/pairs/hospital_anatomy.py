@@ -21,6 +21,8 @@ from onenex.series import FloatImages
 from tests.pairs.hospital_scan import resized
 
 MAX_SIDE, MAX_THICK, MAX_THIN = 208, 12, 28
+SEQUENCES = ("MT", "STIR", "T2*w", "T2-FLAIR", "PDw", "T2w", "T1w")
+"""What a patient can be scanned with."""
 THIN_MM = 2.5
 """Slices closer than this are cut anew when the patient moves through them."""
 

@@ -16,7 +16,8 @@ from pydicom.uid import ExplicitVRLittleEndian
 from onenex.physics import noise
 from onenex.scans import load_images, read_manifest
 from tests.dicom.make import save
-from tests.pairs.hospital_scan import Grid, draw_motion
+from tests.pairs.hospital_anatomy import SEQUENCES
+from tests.pairs.hospital_scan import Grid, draw_motion, rigid
 from tests.pairs.hospital_truth import AXES, Plan, TrueRepeats, Visit
 from tests.pairs.hospital_vendors import Person, usual_name
 
@@ -155,6 +156,8 @@ def _copied(visit: Visit) -> None:
     for path in visit.files[visit.paired[0][2]]:
         shutil.copyfile(path, target / path.name)
 
+    _sent_again(visit)
+
 
 def _sent_again(visit: Visit) -> None:
     """The same instances by way of a PACS: other names, another transfer syntax, another institution."""
@@ -167,6 +170,31 @@ def _sent_again(visit: Visit) -> None:
             save(dataset, target / f"{9 * number % 101:03d}-{number}", ExplicitVRLittleEndian)
         else:
             shutil.copyfile(path, target / f"{9 * number % 101:03d}-{number}")
+
+
+def _doom(visit: Visit, why: str, fast: Plan) -> None:
+    """Take a pair that only its headers make one, in a study of its own: `fast` says what is wrong."""
+    exam = visit.elsewhere(f"Kontrolle {len(visit.truth.doomed)}", visit.exam.began + timedelta(days=500, hours=len(visit.truth.doomed)))
+    fast, reference = replace(fast, exam=exam), Plan(sequence=fast.sequence, averages=4.0, exam=exam)
+    visit.truth.doomed[visit.take(fast), visit.take(reference)] = why
+
+
+def _moved_too_far(visit: Visit) -> None:
+    grid = visit.window
+    far = rigid(np.radians(9.0) * grid.axes[0], 18 * grid.spacing_mm[1] * grid.axes[1] - 9 * grid.spacing_mm[2] * grid.axes[2], grid.centre_mm)
+    _doom(visit, "moved too far", Plan(sequence=visit.paired[0][0], motion=far))
+
+
+def _untold_contrast(visit: Visit) -> None:
+    told = visit.paired[0][0]
+    shown = visit.anatomy.contrast(told)
+    body = shown > 0.1
+    unlike = min(SEQUENCES, key=lambda name: np.corrcoef(shown[body], visit.anatomy.contrast(name)[body])[0, 1])
+    _doom(visit, "another contrast than its header says", Plan(sequence=told, pixels=unlike))
+
+
+def _other_anatomy(visit: Visit) -> None:
+    _doom(visit, "something else altogether", Plan(sequence=visit.paired[0][0], mirrored=True))
 
 
 def _litter(visit: Visit) -> None:
@@ -201,8 +229,8 @@ def _broken(visit: Visit) -> None:
 
 
 TRAPS: tuple[Callable[[Visit], None], ...] = (
-    _other_contrast, _sent_again, _other_person, _phase, _year_later, _broken, _contrast_agent, _litter, _fat_suppressed, _copied, _body_part,
-    _map, _other_plane, _other_slab, _rescan, _vendor_ai,
+    _other_contrast, _moved_too_far, _other_person, _phase, _year_later, _broken, _contrast_agent, _litter, _fat_suppressed, _copied, _body_part,
+    _map, _other_plane, _other_slab, _rescan, _untold_contrast, _vendor_ai, _other_anatomy,
 )  # fmt: skip
 """Dealt out patient by patient, so that a small hospital has every one of them."""
 SERIES_OF_MANY: Mapping[str, Callable[[Visit, Path | None], None]] = {"repeats": _repeats, "time series": _time_series}

@@ -91,6 +91,8 @@ class Truth:
     """Series that belong in no pair → the trap that they are part of."""
     reruns: list[tuple[str, str]] = field(default_factory=list)
     """Two of `lone` that are the same scan run again, the patient having moved in between: repeats, for those who register them."""
+    doomed: dict[tuple[str, str], str] = field(default_factory=dict)
+    """(fast, reference) that are a pair by their headers and none by their pixels → why: to be rejected, by whoever looks."""
     planted: dict[str, set[str]] = field(default_factory=lambda: {kind: set() for kind in ("names", "ids", "dates", "uids", "others")})
     """What must not be found in anything made of the hospital."""
     n_files: int = 0
@@ -133,6 +135,10 @@ class Plan:
     organ: str = ""
     attrs: Mapping[str, object] = field(default_factory=dict)
     component: int = 0
+    pixels: str = ""
+    """Sequence whose contrast the images really have; empty = `sequence`."""
+    mirrored: bool = False
+    """Whether the images show something else altogether."""
 
 
 @dataclass(kw_only=True)
@@ -180,9 +186,9 @@ class Visit:
         factor = plan.parallel or 1.0
         sigma = self.noise * np.sqrt(factor / plan.averages) * (_PARALLEL_NOISE if factor > 1 else 1.0)
         motion = np.eye(4) if plan.motion is None else plan.motion
-        images = scan(
-            self.thing(plan.sequence), View(grid=grid, acquired=plan.acquired or grid.shape[1:], sigma=sigma, motion=motion), self.generator
-        )
+        view = View(grid=grid, acquired=plan.acquired or grid.shape[1:], sigma=sigma, motion=motion)
+        images = scan(self.thing(plan.pixels or plan.sequence), view, self.generator)
+        images = images[:, ::-1, ::-1] if plan.mirrored else images
         seconds = float(np.round(74.0 * plan.averages / factor, 1))
         grid = replace(grid, first_mm=grid.first_mm + np.asarray(plan.moved_mm), axes=AXES[plan.axes] if plan.axes else grid.axes)
         return self.put(plan, images[None], grid, seconds)
@@ -194,7 +200,7 @@ class Visit:
         name = usual_name(exam.vendor, plan.sequence, self.anatomy.plane) if plan.name is None else plan.name
         shot = Shot(
             number=self.number if exam.vendor != "Philips" else 100 * self.number + 1, name=name, sequence=plan.sequence, images=images, grid=grid,
-            began=self.clock if exam is self.exam else exam.began + timedelta(minutes=5), seconds=seconds,
+            began=self.clock if exam is self.exam else exam.began + timedelta(minutes=5 * self.number), seconds=seconds,
             nex=plan.averages if plan.tells else None, acceleration=plan.parallel, gain=float(self.generator.uniform(400, 1800)),
             organ=plan.organ, attrs=plan.attrs, vary=vary or {}, component=plan.component,
         )  # fmt: skip
