@@ -24,10 +24,10 @@ def hospital(n: int, seed: int = 0) -> Patients:
     }
 
 
-def by_stratum(patients: Patients, splits: dict[str, str]) -> dict[tuple[str, str], list[str]]:
-    strata: dict[tuple[str, str], list[str]] = {}
+def by_stratum(patients: Patients, splits: dict[str, str]) -> dict[tuple[str, ...], list[str]]:
+    strata: dict[tuple[str, ...], list[str]] = {}
     for patient, where in patients.items():
-        for stratum in set(where):
+        for stratum in {one for organ, vendor in where for one in ((organ, vendor), (organ,), (vendor,))}:
             strata.setdefault(stratum, []).append(splits[patient])
     return strata
 
@@ -39,7 +39,7 @@ def test_every_stratum_has_both_sides(n: int, seed: int, share: float) -> None:
     splits = assign(patients, {}, test_share=share)
     assert set(splits) == set(patients)
     for stratum, sides in by_stratum(patients, splits).items():
-        if len(sides) > 1:
+        if len(sides) >= (5 if len(stratum) == 2 else 2):
             assert "test" in sides, stratum
 
 
@@ -61,6 +61,16 @@ def test_nobody_changes_sides_when_data_are_added(seed: int, cuts: list[int]) ->
         splits = assign(known, earlier)
         assert earlier.items() <= splits.items()
         earlier = splits
+
+
+def test_a_small_hospital_keeps_most_for_training() -> None:
+    """Forty patients in 24 strata."""
+    shares = []
+    for seed in range(20):
+        patients = {name_of(seed, number): [(("head", "knee", "spine")[number % 3], VENDORS[number // 3 % 4])] for number in range(40)}
+        shares.append(np.mean([side == "test" for side in assign(patients, {}).values()]))
+    assert 0.1 < np.mean(shares) < 0.25
+    assert max(shares) < 0.35
 
 
 def test_the_order_of_patients_does_not_matter() -> None:
