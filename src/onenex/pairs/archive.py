@@ -54,8 +54,8 @@ class Scanned:
     """Zip archives; they are not opened: unpack them first."""
     n_other: int
     """Files that are no DICOM."""
-    n_folders_denied: int
-    """Folders that could not be looked into."""
+    n_denied: int
+    """Folders, and files in them, that could not be looked at."""
     n_links: int
     """Links that lead nowhere or in a circle."""
     n_series: int
@@ -114,7 +114,7 @@ def scan(root: Path, index: Path, *, workers: int = 0, progress: Progress | None
         n_files, n_new = _list(db, entries(root, walk, skip))
         n_gone = db.execute("DELETE FROM files WHERE path NOT IN (SELECT path FROM found)").rowcount
         db.commit()
-        n_denied = _look(db, root, workers, partial(_tell, progress, 0))
+        n_closed = _look(db, root, workers, partial(_tell, progress, 0))
         stale = _stale(db)
         _read(db, root, workers, stale, partial(_tell, progress, n_new))
         return Scanned(
@@ -123,12 +123,12 @@ def scan(root: Path, index: Path, *, workers: int = 0, progress: Progress | None
             n_unchanged=n_files - n_new,
             n_gone=n_gone,
             n_dicom=_count(db, "files WHERE kind = 'dicom'"),
-            n_unreadable=_count(db, "files WHERE problem <> ''") + n_denied,
+            n_unreadable=_count(db, "files WHERE problem <> ''") + n_closed,
             n_copies=_count(db, "files WHERE kind = 'dicom' AND sop <> ''")
             - _count(db, "(SELECT DISTINCT sop FROM files WHERE kind = 'dicom' AND sop <> '')"),
             n_archives=_count(db, "files WHERE kind = 'archive'"),
             n_other=_count(db, "files WHERE kind = 'other'"),
-            n_folders_denied=walk.n_denied,
+            n_denied=walk.n_denied,
             n_links=walk.n_links,
             n_series=_count(db, "series"),
             n_series_read=len(stale),

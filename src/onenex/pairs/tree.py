@@ -85,11 +85,9 @@ def _is(child: os.DirEntry[bytes], what: str) -> bool:
 def _file(child: os.DirEntry[bytes], path: bytes, walk: Walk, skip: frozenset[tuple[int, int]]) -> Iterator[Entry]:
     try:
         status = child.stat()
-    except FileNotFoundError:
+    except OSError:  # gone meanwhile, a link to nowhere or to itself, a folder that may be listed but not entered
         walk.n_links += child.is_symlink()
-        return
-    except OSError:  # a link that points to itself, a folder without permission
-        walk.n_denied += 1
+        walk.n_denied += not child.is_symlink()
         return
     if _is(child, "file") and (status.st_dev, status.st_ino) not in skip:
         yield Entry(path, status.st_size, status.st_mtime_ns)
