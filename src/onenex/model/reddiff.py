@@ -42,7 +42,7 @@ class Preset:
 
 PAPER = Preset(t_start=200, n_steps=41, prior_weight=0.25, likelihood=False, learning_rate=0.1)
 """As published by Shao et al. 2026."""
-DEFAULT = Preset(t_start=300, n_steps=4, prior_weight=40.0, likelihood=True, learning_rate=0.5, tolerance=0.002)
+DEFAULT = Preset(t_start=300, n_steps=4, prior_weight=100.0, likelihood=True, learning_rate=0.35, tolerance=0.002)
 PRESETS = {"paper": PAPER, "default": DEFAULT}
 
 
