@@ -124,6 +124,16 @@ def test_damage_is_told_file_by_file_and_refuses_all(tmp_path: Path) -> None:
     assert read(tmp_path).volumes == ()
 
 
+def test_a_series_that_cannot_be_understood_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(dataset: Dataset, frame: int) -> None:
+        raise ValueError(frame)
+
+    paths = make_series(tmp_path, 3)
+    monkeypatch.setattr("onenex.dicom.volumes.acquisition_of", fails)
+    found = read(tmp_path)
+    assert (found.volumes, list(found.problems)) == ((), [paths[0]])
+
+
 def test_a_whole_copy_replaces_a_damaged_one_in_either_order(tmp_path: Path) -> None:
     paths = make_series(tmp_path, 3)
     for whole, bad in (("z.dcm", paths[0]), ("a.dcm", paths[1])):

@@ -52,6 +52,12 @@ def test_a_pair_by_scan_time() -> None:
     assert "nothing tells" in reason(find([fast, replace(reference, duration_s=59.9)]))
 
 
+def test_more_slices_take_longer_and_are_no_cleaner() -> None:
+    fast = volume("a", duration_s=50.0, place=geometry(5))
+    assert "nothing tells" in reason(find([fast, volume("b", duration_s=100.0, place=geometry(10))]))
+    assert only(find([fast, volume("b", duration_s=121.0, place=geometry(10))])).volumes[0] is fast
+
+
 def test_the_scan_time_is_the_acceleration_where_it_agrees_with_averages() -> None:
     fast, reference = pair(duration_s=180.0)
     assert only(find([replace(fast, duration_s=60.0), reference])).acceleration == 3.0
@@ -179,8 +185,7 @@ def test_who_is_not_named_has_no_pairs() -> None:
 
 
 def test_a_missing_geometry_is_no_pair() -> None:
-    fast, reference = pair()
-    candidates, rejected = find([fast, replace(reference, geometry=None)])
+    candidates, rejected = find([replace(one, geometry=None) for one in pair()])
     assert candidates == []
     assert any("spacing are missing" in one.reason for one in rejected)
 

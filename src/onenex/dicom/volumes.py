@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -88,17 +88,26 @@ def read_volumes(paths: Iterable[Path]) -> SeriesVolumes:
     with quietly():
         files = _without_copies([file for path in sorted(paths) if (file := _read(path)) is not None])
         problems = {file.path: file.problem for file in files if file.problem}
-        general = _damage(files) or _several_patients(files)
-        by_reason: dict[str | None, list[_Seen]] = {}
-        for file in files:
-            for seen in file.seen:
-                by_reason.setdefault(seen.refusal or general, []).append(seen)
-        patient = next((file.patient for file in files if file.patient), "")
-        volumes: list[Volume] = []
-        for reason, group in by_reason.items():
-            stacks = _stacks(_without_twins(group) if reason is None else group)
-            volumes += _volumes(stacks if reason is None else stacks[:1], group, patient, len(stacks), reason)
+        try:
+            volumes = _sorted_out(files)
+        except HEADER_ERRORS as error:  # one odd series must not end the scan of an archive
+            logger.warning("series cannot be sorted error=%s", type(error).__name__)
+            volumes, problems = [], {files[0].path: f"belongs to a series that cannot be understood ({type(error).__name__})"}
     return SeriesVolumes(volumes=tuple(volumes), problems=problems)
+
+
+def _sorted_out(files: Sequence[_File]) -> list[Volume]:
+    general = _damage(files) or _several_patients(files)
+    by_reason: dict[str | None, list[_Seen]] = {}
+    for file in files:
+        for seen in file.seen:
+            by_reason.setdefault(seen.refusal or general, []).append(seen)
+    patient = next((file.patient for file in files if file.patient), "")
+    volumes: list[Volume] = []
+    for reason, group in by_reason.items():
+        stacks = _stacks(_without_twins(group) if reason is None else group)
+        volumes += _volumes(stacks if reason is None else stacks[:1], group, patient, len(stacks), reason)
+    return volumes
 
 
 def _read(path: Path) -> _File | None:
@@ -281,8 +290,7 @@ def _contrast_agent(header: FrameHeader) -> bool:
 
 
 def _says(pattern: re.Pattern[str], header: FrameHeader) -> bool:
-    name: Callable[[str], str] = lambda keyword: phrases.normalise(header.text(keyword))  # noqa: E731
-    return any(pattern.search(name(keyword)) for keyword in ("SeriesDescription", "ProtocolName"))
+    return any(pattern.search(phrases.normalise(header.text(keyword))) for keyword in ("SeriesDescription", "ProtocolName"))
 
 
 def _laterality(header: FrameHeader) -> str:

@@ -104,13 +104,13 @@ def without_copies(volumes: Sequence[Volume], rules: Rules) -> tuple[list[Volume
 
 
 def _is_copy(a: Volume, b: Volume, rules: Rules) -> bool:
-    if (a.series_uid, a.study_uid) == (b.series_uid, b.study_uid) or not _same_settings(a, b, rules):
-        return False
-    if (a.started_s is None) != (b.started_s is None) or (a.stack.label, a.n_stacks) != (b.stack.label, b.n_stacks) or not _on_grid(a, b):
+    if (a.series_uid, a.study_uid) == (b.series_uid, b.study_uid) or (a.stack.label, a.n_stacks) != (b.stack.label, b.n_stacks):
         return False
     if a.started_s is None or b.started_s is None:
-        return a.description == b.description
-    return abs(a.started_s - b.started_s) < _INSTANT_S
+        same_moment = a.started_s is b.started_s and a.description == b.description
+    else:
+        same_moment = abs(a.started_s - b.started_s) < _INSTANT_S
+    return same_moment and _same_settings(a, b, rules) and _on_grid(a, b)
 
 
 def _by_series(volumes: Iterable[Volume]) -> list[list[Volume]]:
