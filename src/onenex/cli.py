@@ -10,6 +10,7 @@ import typer
 
 from onenex import __version__, console
 from onenex.cli_benchmark import Data, Device, Threads, benchmark
+from onenex.cli_pairs import pairs
 
 app = typer.Typer(
     name="onenex",
@@ -21,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(benchmark, name="benchmark")
+app.add_typer(pairs, name="pairs")
 
 
 class Mode(StrEnum):
