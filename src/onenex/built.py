@@ -86,7 +86,7 @@ def read_table(folder: Path, columns: Sequence[str] | None = None) -> Any:
             schema = file.schema_arrow
             _check_version(path, schema.metadata or {})
             there = None if columns is None else [name for name in columns if name in schema.names]
-            return file.read(columns=there)
+            return file.read(columns=there, use_threads=False)  # it's small; every thread would keep memory of its own
     except FileNotFoundError:
         raise DataError(f"no {MANIFEST} in {folder}: give the folder that `onenex pairs build` made") from None
     except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -163,12 +163,18 @@ def add(folder: Path, rows: Iterable[Row], *, salt_check: str) -> int:
         if row.key not in known:
             fresh.setdefault(row.key, row)
     _check_rows(folder, old, list(fresh.values()))
-    new = pa.Table.from_pylist([{one.name: getattr(row, one.name) for one in fields(Row)} for row in fresh.values()], schema=wanted)
-    joined = pa.concat_tables([old, new], promote_options="default").replace_schema_metadata(wanted.metadata)
+    new = [pa.Table.from_pylist([vars(row) for row in part], schema=wanted) for part in _parts(list(fresh.values()))]
+    joined = pa.concat_tables([old, *new], promote_options="default").combine_chunks().replace_schema_metadata(wanted.metadata)
     with atomic_file(path) as partial:
         parquet.write_table(joined, partial, compression="zstd")
-    log.info("event=manifest_written rows=%d new=%d", len(joined), len(new))
-    return len(new)
+    log.info("event=manifest_written rows=%d new=%d", len(joined), len(fresh))
+    return len(fresh)
+
+
+def _parts(rows: list[Row], size: int = 5000) -> Iterator[list[Row]]:
+    """Yield the rows in parts, so that they are Python objects and columns at once only in part."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
 
 
 def keys(table: Any) -> set[tuple[str, int, tuple[int, ...]]]:
