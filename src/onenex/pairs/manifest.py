@@ -87,6 +87,10 @@ class Row:
     """Normalised mutual information of the registered pair."""
     residual_motion_px: float | None = None
     correlation: float | None = None
+    structure: float | None = None
+    """Correlation of edges; this and the others: `quality.Scores`."""
+    noise_ratio: float | None = None
+    """σ of the reference over that of the fast scan, both of one brightness."""
     clipped: float | None = None
     """Share 0…1 of saturated pixels."""
     gain: float | None = None
