@@ -160,3 +160,17 @@ def pictures(
         from onenex.evaluate.pictures import run
 
         run(data, output, quick, weights=weights, threads=threads)
+
+
+@benchmark.command("archive")
+def archive_benchmark(
+    *,
+    files: Annotated[int, typer.Option(min=1, help="How many DICOM files to generate.")] = 100_000,
+    folder: Annotated[Path, typer.Option("--folder", help="Where they are made; 4 kB each, removed in the end.")] = Path("archive-speed"),
+    workers: Annotated[int, typer.Option(min=0, help="Processes beside this one.")] = 2,
+) -> None:
+    """Generate a DICOM tree and index it twice, as `onenex pairs build` does: files a second, memory, and what the second time costs."""
+    with console.guard():
+        from onenex.evaluate.archive_speed import measure
+
+        typer.echo(str(measure(files, folder, workers=workers)))

@@ -47,7 +47,7 @@ class ArchiveSpeed:
     generated_s: float
     first_s: float
     first_cpu_s: float
-    """Of all processes, workers' imports included; on a machine that does other work at the same time it tells what `first_s` would be without that."""
+    """Of all processes, workers' imports included; on a machine that does other work too it tells what `first_s` would be without that."""
     second_s: float
     peak_bytes: int
     """Of the first scan: this process and each worker at its worst, added up."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from onenex.built import read_table
 from onenex.errors import DataError
 from onenex.output import atomic_file
-from onenex.pairs import archive, manifest, splits
+from onenex.pairs import archive, journal, manifest, splits
 from onenex.pairs.deidentify import keyed_hash, load_salt, salt_check
 from onenex.pairs.find import Rules, find
 from onenex.pairs.make import Job, Making, make
@@ -24,8 +24,6 @@ from onenex.volume import Volume
 log = logging.getLogger(__name__)
 
 REJECTED, SPLITS = "rejected.jsonl", "splits.json"
-PER_WRITE = 16
-"""Scans after which the manifest is written again: that many are made anew after a crash, at most."""
 
 Progress = Callable[[str, int, int], None]
 """(what is being done, done, in all)."""
@@ -157,20 +155,22 @@ def _assign(folder: Path, jobs: Sequence[Job], test_share: float) -> dict[str, s
 
 
 def _make_all(folder: Path, jobs: Sequence[Job], sides: dict[str, str], key: bytes, workers: int, tell: Callable[[int, int], None]) -> int:
-    """Make what the manifest lacks, in the order of the hashes, and return how many rows were new."""
+    """Make what the manifest lacks, in the order of the hashes, and return how many rows were new.
+
+    Rows go to a journal scan by scan, and to the manifest together: to write that anew for every scan would take days for a large one.
+    """
     check = salt_check(key)
-    manifest.add(folder, [], salt_check=check)
+    n_new = manifest.add(folder, journal.read(folder), salt_check=check)
+    journal.clear(folder)
     known = {scan for scan, _, _ in manifest.keys(read_table(folder, ("id", "slice", "fast_repeats")))}
     wanted = [job for job in jobs if job.kind != "synthetic" or sides[job.patient] == "train"]  # nothing may be judged by a simulation
     left = sorted((job for job in wanted if job.id not in known), key=lambda job: job.id)
-    n_new, waiting = 0, list[manifest.Row]()
     tell(len(wanted) - len(left), len(wanted))
     for number, (job, rows) in enumerate(zip(left, in_order(make, left, workers), strict=True), start=1):
-        waiting += [replace(row, split=sides[job.patient]) for row in rows]
-        if number % PER_WRITE == 0 or number == len(left):
-            n_new += manifest.add(folder, waiting, salt_check=check)
-            waiting = []
+        journal.note(folder, [replace(row, split=sides[job.patient]) for row in rows])
         tell(len(wanted) - len(left) + number, len(wanted))
+    n_new += manifest.add(folder, journal.read(folder), salt_check=check)
+    journal.clear(folder)
     return n_new
 
 

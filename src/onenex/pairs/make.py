@@ -202,6 +202,8 @@ def _scores(found: Scores) -> dict[str, Any]:
         "nmi": found.nmi,
         "residual_motion_px": found.motion_px,
         "correlation": found.correlation,
+        "structure": found.structure,
+        "noise_ratio": found.noise_ratio,
         "clipped": found.clipped,
         "gain": found.gain,
         "offset": found.offset,

@@ -102,7 +102,7 @@ def write(folder: Path, scan: str, entries: Iterable[NDArray[np.generic]]) -> Pa
 
 def _write_header(stream: BinaryIO, shape: tuple[int, ...]) -> None:
     """Write the head of a `.npy` file, 128 bytes whatever the number of entries: numpy leaves room for it to grow."""
-    np.lib.format.write_array_header_1_0(stream, {"descr": "<u2", "fortran_order": False, "shape": shape})
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<u2", "fortran_order": False, "shape": shape})  # type: ignore[no-untyped-call]
 
 
 def sha256(path: Path) -> str:
