@@ -81,12 +81,14 @@ def build(
     Raises
     ------
     DataError
-        No source, an index or a salt inside `folder`, or a folder made with another salt.
+        No DICOM file in the source, an index or a salt inside `folder`, or a folder made with another salt.
     """
     settings, tell = settings or Settings(), progress or (lambda what, done, total: None)
-    _apart(index, folder)
+    _check_places(index, folder)
     key = load_salt(salt, folder)
     scanned = archive.scan(source, index, workers=settings.workers, progress=partial(tell, "reading headers"))
+    if not scanned.n_dicom:
+        raise DataError(f"{source}: no DICOM file among {scanned.n_files}: give the folder of an archive (zip archives are not opened: unpack them)")
     candidates, rejected = find(archive.volumes(index), settings.rules)
     lone = [one.volumes[0] for one in rejected if len(one.volumes) == 1 and not one.volumes[0].refused] if settings.synthetic else []
     wanted: list[Candidate | Volume] = [*candidates, *lone]
@@ -110,7 +112,9 @@ def build(
     )
 
 
-def _apart(index: Path, folder: Path) -> None:
+def _check_places(index: Path, folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder} is a file: choose a folder for the pairs")
     if index.resolve().is_relative_to(folder.resolve()):
         raise DataError(f"the index {index} names patients and would lie in the built folder: put it elsewhere (--index FILE)")
 

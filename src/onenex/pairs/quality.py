@@ -154,6 +154,8 @@ class _Measured:
     shifts: tuple[NDArray[np.float64], ...]
     """(block, 2) of each slice."""
     noise: scores.Noise
+    coarse: scores.Aligned
+    """Where both scans surely have noise, if they have any."""
     sigma: FloatImages | None
     clipped: float
 
@@ -166,6 +168,7 @@ def _measure(pair: scores.Aligned, sigma: FloatImages | None, clipped: float) ->
         smooth=(scores.smoothed(pair.fast), scores.smoothed(pair.reference)),
         shifts=tuple(scores.shifts((bands[0][k], bands[1][k]), pair.mask[k]) for k in range(len(pair.mask))),
         noise=scores.noise(pair),
+        coarse=scores.coarse(pair),
         sigma=sigma,
         clipped=clipped,
     )
@@ -177,6 +180,8 @@ def _scores(measured: _Measured, k: int | None) -> Scores:
     mask = pair.mask[part]
     smooth, bands = ((one[0][part], one[1][part]) for one in (measured.smooth, measured.bands))
     noise = measured.noise if k is None else scores.noise(pair, k)
+    compared = scores.noise(measured.coarse, k)
+    compared = compared if compared.fast > 0 else noise  # too small for half a matrix
     whole = measured.noise.fast, measured.noise.reference
     moved = np.concatenate(measured.shifts[part])
     sigma = math.sqrt(noise.fast)
@@ -189,7 +194,7 @@ def _scores(measured: _Measured, k: int | None) -> Scores:
         structure=scores.correlation(bands, mask, (scores.NOISE_IN_BAND * whole[0], scores.NOISE_IN_BAND * whole[1])),
         nmi=scores.mutual_information(smooth, mask),
         motion_px=float(np.percentile(np.hypot(*moved.T), 75)) if len(moved) else math.nan,
-        noise_ratio=noise.ratio if noise.fast > 0 or k is None else math.nan,
+        noise_ratio=compared.ratio if compared.fast > 0 or k is None else math.nan,
         clipped=measured.clipped,
         gain=pair.gain if k is None else pair.gain * pair.gains[k],
         offset=scores.line(smooth, mask)[1] * pair.scale,

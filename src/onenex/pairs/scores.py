@@ -5,7 +5,7 @@ All images are (slice, row, column); those of `Aligned` are in units of the fast
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,6 +145,27 @@ def correlation(images: tuple[Array, Array], mask: Mask, noise_variances: tuple[
         return 0.0
     true = [max(total - max(own, 0), 0.2 * total) for total, own in zip(totals, noise_variances, strict=True)]
     return float(np.mean((a - a.mean()) * (b - b.mean()))) / float(np.sqrt(true[0] * true[1]))
+
+
+def coarse(pair: Aligned) -> Aligned:
+    """Return a pair on half its matrix: the inner half of k-space.
+
+    Scanners fill k-space with zeros for a larger matrix, and for fewer phase encodings: the outer half may hold no noise at all, and
+    then says nothing about which scan has more of it.
+    """
+    small = [max(n // 2, 1) for n in pair.mask.shape[1:]]
+    index = [np.rint(np.arange(m) * n / m).astype(int) for n, m in zip(pair.mask.shape[1:], small, strict=True)]
+    images = [_inner(one, (small[0], small[1])) for one in (pair.fast, pair.reference)]
+    return replace(pair, fast=images[0], reference=images[1], mask=pair.mask[:, index[0][:, None], index[1]])
+
+
+def _inner(images: Array, shape: tuple[int, int]) -> Array:
+    """Return images of the inner `shape` of their k-space; the first pixel stays where it is."""
+    spectrum = fft.fft2(images)
+    for axis, m in zip((1, 2), shape, strict=True):
+        spectrum = np.take(spectrum, (np.arange(m) - m // 2) % images.shape[axis], axis=axis)
+    spectrum = fft.ifftshift(spectrum, axes=(1, 2))
+    return np.asarray(fft.ifft2(spectrum).real * (np.prod(shape) / np.prod(images.shape[1:])), np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
