@@ -115,6 +115,14 @@ def test_swapped_scans_are_noticed(clean: Images) -> None:
     assert assess(reference, fast, limits=Limits(noise_ratio=math.inf)).accepted
 
 
+def test_k_space_filled_with_zeros_hides_no_noise(clean: Images) -> None:
+    """A fast scan shown on a larger matrix than it was measured on has no noise at all in its finest detail."""
+    cut = np.fft.fftshift(np.fft.fft2(scan(clean, 0.06)), axes=2)
+    cut[..., :14] = cut[..., -14:] = 0
+    fast = np.abs(np.fft.ifft2(np.fft.ifftshift(cut, axes=2))).astype(np.float32)
+    assert assess(fast, scan(clean, 0.03, 1)).scores.noise_ratio < 0.75
+
+
 def test_clipping_is_looked_for_before_interpolation(clean: Images) -> None:
     reference = scan(clean, 0.02, 1)
     source = np.minimum(reference, np.float32(0.6))

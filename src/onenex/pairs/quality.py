@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onenex.errors import DataError
-from onenex.pairs import scores
+from onenex.pairs import noise_of_pair, scores
 from onenex.series import FloatImages
 
 Mask = NDArray[np.bool_]
@@ -153,9 +153,9 @@ class _Measured:
     smooth: tuple[scores.Array, scores.Array]
     shifts: tuple[NDArray[np.float64], ...]
     """(block, 2) of each slice."""
-    noise: scores.Noise
-    coarse: scores.Aligned
-    """Where both scans surely have noise, if they have any."""
+    noise: noise_of_pair.Noise
+    compared: scores.Aligned
+    """Where the noise of both scans is compared: on half the matrix when the finest detail of one was never measured."""
     sigma: FloatImages | None
     clipped: float
 
@@ -167,8 +167,8 @@ def _measure(pair: scores.Aligned, sigma: FloatImages | None, clipped: float) ->
         bands=bands,
         smooth=(scores.smoothed(pair.fast), scores.smoothed(pair.reference)),
         shifts=tuple(scores.shifts((bands[0][k], bands[1][k]), pair.mask[k]) for k in range(len(pair.mask))),
-        noise=scores.noise(pair),
-        coarse=scores.coarse(pair),
+        noise=noise_of_pair.noise(pair),
+        compared=noise_of_pair.coarse(pair) if noise_of_pair.filled(pair.fast) or noise_of_pair.filled(pair.reference) else pair,
         sigma=sigma,
         clipped=clipped,
     )
@@ -179,8 +179,8 @@ def _scores(measured: _Measured, k: int | None) -> Scores:
     pair, part = measured.pair, slice(None) if k is None else slice(k, k + 1)
     mask = pair.mask[part]
     smooth, bands = ((one[0][part], one[1][part]) for one in (measured.smooth, measured.bands))
-    noise = measured.noise if k is None else scores.noise(pair, k)
-    compared = scores.noise(measured.coarse, k)
+    noise = measured.noise if k is None else noise_of_pair.noise(pair, k)
+    compared = noise_of_pair.noise(measured.compared, k)
     compared = compared if compared.fast > 0 else noise  # too small for half a matrix
     whole = measured.noise.fast, measured.noise.reference
     moved = np.concatenate(measured.shifts[part])

@@ -30,7 +30,7 @@ SIGMAS = (0.03, 0.06, 0.10)
 PAIRS = ("pair, 4 averages", "pair, 2 averages", "pair, contrast ± 15 %")
 WRONG = ("1 pixel off", "2 pixels off", "turned by 3°", "next slice", "other patient", "other contrast", "no less noisy", "clipped")
 GROUPS = PAIRS + WRONG
-_SIDE, _SLICES = 256, 8
+_SIDE, _SLICES = 192, 4
 """Of real scans, at most."""
 _DPI = 85
 
