@@ -6,9 +6,13 @@ import html
 import json
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
+_START = 4
+"""Bytes by which words are looked up."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _EMBEDDED = re.compile(rb"data:[\w/+.-]*;base64,([A-Za-z0-9+/=\s]+)")
 
@@ -16,15 +20,27 @@ _EMBEDDED = re.compile(rb"data:[\w/+.-]*;base64,([A-Za-z0-9+/=\s]+)")
 def leaks(folder: Path, words: Sequence[str]) -> list[str]:
     """Return where a word of the source (a name, a number, a date, a UID, a path) turns up below `folder`, names of files included.
 
-    Capitals don't count. Words should be long enough not to turn up by chance: four characters, eight digits.
+    Capitals don't count. Words should be long enough not to turn up by chance: four characters at least, eight digits.
     """
+    index: dict[bytes, list[tuple[bytes, str]]] = {}
+    for word in words:
+        for one in spellings(word):
+            index.setdefault(one[:_START], []).append((one, word))
     found = []
     for path in sorted(folder.rglob("*")):
         texts = [str(path.relative_to(folder)).encode()] + ([] if path.is_dir() else list(texts_of(path.read_bytes(), path)))
-        for word in words:
-            if any(one in text.lower() for text in texts for one in spellings(word)):
-                found.append(f"{path.relative_to(folder)}: {word}")
+        held = {word for text in texts for word in _words_in(text.lower(), index)}
+        found += [f"{path.relative_to(folder)}: {word}" for word in words if word in held]
     return found
+
+
+def _words_in(text: bytes, index: Mapping[bytes, Sequence[tuple[bytes, str]]]) -> Iterator[str]:
+    """Yield the words whose spellings, sorted by their first bytes, are in `text`: in one pass, however many there are."""
+    starts = np.array([int.from_bytes(one, "little") for one in index], np.uint32)
+    for shift in range(_START):
+        codes = np.frombuffer(text, np.dtype("<u4"), max(len(text) - shift, 0) // _START, offset=min(shift, len(text)))
+        for place in np.flatnonzero(np.isin(codes, starts)) * _START + shift:
+            yield from (word for one, word in index[text[place : place + _START]] if text.startswith(one, place))
 
 
 def spellings(word: str) -> list[bytes]:

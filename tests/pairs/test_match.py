@@ -114,6 +114,17 @@ def test_a_turn_in_the_plane_is_one_interpolation_from_the_original_pixels() -> 
     assert (rows.stop - rows.start) * (columns.stop - columns.start) > 0.85 * 96 * 96
 
 
+def test_slices_that_leave_the_stack_on_one_side_do_not_cost_the_others_that_side() -> None:
+    motion = Rigid(rotation_rad=(0.03, 0, 0), centre_mm=(0, 0, 19))
+    fast, reference = axial(10, 96, step_mm=2, lowest_mm=10), axial(10, 96, step_mm=2, lowest_mm=10)
+    found = resample(seen(reference, motion), reference, fast, motion)
+    rows, _ = found.window
+    assert rows.stop - rows.start > 0.85 * 96
+    assert 4 <= len(found.slices) < 10
+    assert found.dropped[0] == (0, "less of it lies inside the reference than of others")
+    assert sorted([*found.slices, *(index for index, _ in found.dropped)]) == list(range(10))
+
+
 def test_a_motion_in_space_through_thin_slices() -> None:
     motion = Rigid(rotation_rad=(0.02, -0.015, 0.03), translation_mm=(1.5, -2.0, 1.3), centre_mm=(0, 0, 20))
     fast, reference = axial(10, 96, step_mm=2, lowest_mm=10), axial(24, 96, step_mm=2, lowest_mm=-4)

@@ -25,6 +25,8 @@ Mask = NDArray[np.bool_]
 
 _LEAST_COVER = 0.6
 """Share of a slice's pixels that the reference must cover."""
+_LIKE_THE_BEST = 0.9
+"""Of what the best covered slice has, at least: a slice that leaves the stack on one side would cost all others that side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +103,9 @@ def resample(images: FloatImages, geometry: Geometry, onto: Geometry, transform:
         else:
             kept.append((index, found[0], found[1]))
             between |= {found[2]: None} if found[2] else {}
+    least = _LIKE_THE_BEST * max((inside.mean() for _, _, inside in kept), default=0.0)
+    dropped += [(index, "less of it lies inside the reference than of others") for index, _, inside in kept if inside.mean() < least]
+    kept = [one for one in kept if one[2].mean() >= least]
     if not kept:
         reasons = ", ".join(dict.fromkeys(reason for _, reason in dropped))
         raise DataError(f"none of {len(dropped)} slices of the fast scan has a reference: {reasons}")
@@ -108,7 +113,7 @@ def resample(images: FloatImages, geometry: Geometry, onto: Geometry, transform:
         images=np.stack([image for _, image, _ in kept]),
         slices=tuple(index for index, _, _ in kept),
         inside=np.stack([inside for _, _, inside in kept]),
-        dropped=tuple(dropped),
+        dropped=tuple(sorted(dropped)),
         how=", ".join([f"{road.plane.how} {geometry.rows}×{geometry.columns} to {onto.rows}×{onto.columns}", *between]),
     )
 
