@@ -25,8 +25,8 @@ _FINE, _COARSE = 1.0, 4.0
 _BINS = 32
 _SHARES = 16
 """Of the pixels, by brightness, through whose medians the line of intensities is drawn."""
-_BLOCK = 48
-"""Pixels, side of the squares in which shifts are looked for."""
+_BLOCK, _BLOCKS = 48, 5
+"""Side of the squares in which shifts are looked for: so many pixels, or so many squares along the matrix where that's more."""
 _FARTHEST = 8
 """Pixels, largest shift looked for; a quarter of smaller blocks."""
 _SURE = 0.5
@@ -158,7 +158,7 @@ def shifts(bands: tuple[Array, Array], mask: Mask) -> NDArray[np.float64]:
     mask
         (row, column).
     """
-    side = min(_BLOCK, *mask.shape)
+    side = min(max(_BLOCK, min(mask.shape) // _BLOCKS), *mask.shape)
     places = [
         np.s_[top : top + side, left : left + side]
         for top in range(0, mask.shape[0] - side + 1, max(1, side // 2))
