@@ -109,7 +109,7 @@ def test_swapped_scans_are_noticed(clean: Images) -> None:
     fast, reference = scan(clean, 0.06), scan(clean, 0.03, 1)
     assert assess(fast, reference).accepted
     swapped = assess(reference, fast)
-    assert swapped.scores.noise_ratio == pytest.approx(2, abs=0.15)
+    assert swapped.scores.noise_ratio == pytest.approx(2, abs=0.25)
     assert "no less noisy" in " ".join(swapped.reasons)
     assert "no less noisy (" in " ".join(assess(fast, fast).reasons)
     assert assess(reference, fast, limits=Limits(noise_ratio=math.inf)).accepted

@@ -1,40 +1,68 @@
-"""Which scan of a pair is the noisier: read from their finest detail, and from that of their difference."""
+"""Which scan of a pair is the noisier: read from the finest detail that was measured, and from that of their difference."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from onenex.pairs.scores import LEAST_PIXELS, Aligned, Array, Mask
 from onenex.physics.estimate import local_sigma
 
-_OUTER, _MIDDLE, _EMPTY = 0.85, (0.4, 0.6), 0.05
-"""Shares of Nyquist, and of the power in the middle that the outside of k-space has at least when it was measured."""
+_MIDDLE = (0.15, 0.45)
+"""Shares of Nyquist across a profile of k-space: less there is mostly anatomy, more may be empty."""
+_FALL = 0.2
+"""Power behind a cliff over that before it, at most. Scans filled with zeros have 0.17 and less, others 0.28 and more."""
+_LOWEST = 0.35
+"""Share of Nyquist from which cliffs are looked for."""
+INNER = 0.75
+"""Share of what was measured in which noise is compared: at its edge the two scans differ in sharpness before they differ in noise."""
+_LEAST_SIDE = 40
+"""Pixels: less is no picture."""
 
 
-def coarse(pair: Aligned) -> Aligned:
-    """Return a pair on half its matrix: the inner half of k-space.
+def as_measured(pair: Aligned, inner: float = 1.0) -> tuple[Aligned, tuple[float, float]]:
+    """Return a pair on the matrix that both scans were measured on, and what share of rows and of columns that is.
 
-    Scanners fill k-space with zeros for a larger matrix, and for fewer phase encodings: the outer half may hold no noise at all, and
-    then says nothing about which scan has more of it.
+    Scanners fill k-space with zeros for a larger matrix, and for fewer phase encodings. There is no noise there and no anatomy: pixels
+    are then smaller than what they show, and their finest detail says nothing about which scan is the noisier, or how alike they are.
     """
-    small = [max(n // 2, 1) for n in pair.mask.shape[1:]]
-    index = [np.rint(np.arange(m) * n / m).astype(int) for n, m in zip(pair.mask.shape[1:], small, strict=True)]
+    both = [_shares(images, pair.mask) for images in (pair.fast, pair.reference)]
+    sizes = pair.mask.shape[1:]
+    small = [max(round(inner * min(shares) * n), min(n, _LEAST_SIDE)) for n, *shares in zip(sizes, *both, strict=True)]
+    if tuple(small) == sizes:
+        return pair, (1.0, 1.0)
+    index = [np.rint(np.arange(m) * n / m).astype(int) for n, m in zip(sizes, small, strict=True)]
     images = [_inner(one, (small[0], small[1])) for one in (pair.fast, pair.reference)]
-    return replace(pair, fast=images[0], reference=images[1], mask=pair.mask[:, index[0][:, None], index[1]])
+    shown = replace(pair, fast=images[0], reference=images[1], mask=pair.mask[:, index[0][:, None], index[1]])
+    return shown, (small[0] / sizes[0], small[1] / sizes[1])
 
 
-def filled(images: Array) -> bool:
-    """Return whether the outer k-space of a stack holds next to nothing, along its rows or its columns: zeros, or what a steep filter left."""
-    power = np.square(np.abs(fft.fft2(images))).mean(axis=0)
-    for axis in (0, 1):
-        profile, frequency = power.mean(axis=1 - axis), 2 * np.abs(fft.fftfreq(power.shape[axis]))
-        outer, middle = profile[frequency > _OUTER], profile[(frequency > _MIDDLE[0]) & (frequency < _MIDDLE[1])]
-        if outer.size and middle.size and outer.mean() < _EMPTY * middle.mean():
-            return True
-    return False
+def _shares(images: Array, mask: Mask) -> tuple[float, float]:
+    """Return the share of k-space, along rows and along columns, beyond which a stack's power falls off a cliff; 1 where none is seen.
+
+    Anatomy fades slowly and noise not at all. Only the foreground is looked at: a magnitude folds the noise of air outwards.
+    """
+    inside = ndimage.binary_erosion(mask, np.ones((1, 3, 3), np.bool_), iterations=3)
+    window = ndimage.gaussian_filter(inside.astype(np.float32), (0, 3, 3))
+    power = np.square(np.abs(fft.fft2(images * window))).sum(axis=0)
+    rows, columns = (2 * np.abs(fft.fftfreq(n)) for n in power.shape)
+    middle = [(one > _MIDDLE[0]) & (one < _MIDDLE[1]) for one in (rows, columns)]
+    return _cliff(power[:, middle[1]].mean(axis=1), rows), _cliff(power[middle[0]].mean(axis=0), columns)
+
+
+def _cliff(profile: NDArray[np.float64], frequency: NDArray[np.float64]) -> float:
+    """Return where a profile of power over `frequency` (shares of Nyquist) falls below `_FALL` within a few hundredths."""
+    found, least = 1.0, _FALL
+    for cut in np.arange(_LOWEST, 0.95, 1 / len(profile)):
+        below, above = (
+            profile[(frequency > low) & (frequency < high)] for low, high in ((cut - 0.12, cut - 0.02), (cut + 0.02, cut + 0.12))
+        )  # fmt: skip
+        if below.size and above.size and above.mean() < least * below.mean():
+            found, least = float(cut), float(above.mean() / below.mean())
+    return found
 
 
 def _inner(images: Array, shape: tuple[int, int]) -> Array:
@@ -64,6 +92,10 @@ class Noise:
         The reference has the benefit of the doubt: its anatomy may be sharper by 2.5 %.
         """
         return float(np.sqrt(max(self.reference - 0.05 * self.anatomy, 0) / self.fast)) if self.fast > 0 else 1.0
+
+    def on(self, share: float) -> Noise:
+        """Return the noise on a matrix of which that measured has `share` of the pixels: with white noise, in each pixel of it."""
+        return Noise(fast=self.fast / share, reference=self.reference / share, anatomy=self.anatomy / share)
 
 
 def noise(pair: Aligned, index: int | None = None) -> Noise:

@@ -31,8 +31,8 @@ class Limits:
     """Correlation of edges and texture, corrected for noise, at least. Pairs have 0.95 and more."""
     nmi: float = 1.12
     """Normalised mutual information, 1…2, at least; it falls with noise, so this only keeps out what has nothing in common."""
-    motion_px: float = 0.6
-    """Upper quartile of the shifts of blocks, pixels of the fast scan, at most."""
+    motion_px: float = 0.7
+    """Upper quartile of the shifts of blocks, pixels of the fast scan, at most. Noise alone makes up to 0.6 of it, one pixel 0.95 and more."""
     noise_ratio: float = 0.85
     """Noise of the reference over that of the fast scan, at most, of the stack alone; two averages have 0.71. Infinite where the reference is
     a mean of repeats and so less noisy by making."""
@@ -69,7 +69,7 @@ class Scores:
     offset: float
     """Of the line of intensities, unit of the fast scan; to be judged, not to be added: zero is zero on every magnitude."""
     snr: float
-    """Mean of the fast scan's foreground over its noise."""
+    """Mean of the fast scan's foreground over its noise, in pixels as measured."""
     reference_snr: float
     """Infinite when no noise is found."""
     foreground: float
@@ -149,26 +149,39 @@ class _Measured:
     """What is worked out once for all slices of a pair; images (slice, row, column), units of the fast scan's scale."""
 
     pair: scores.Aligned
+    shown: scores.Aligned
+    """As it was measured: without what is k-space filled with zeros."""
+    shares: tuple[float, float]
+    """What that leaves of the matrix: (rows, columns)."""
     bands: tuple[scores.Array, scores.Array]
     smooth: tuple[scores.Array, scores.Array]
     shifts: tuple[NDArray[np.float64], ...]
-    """(block, 2) of each slice."""
+    """(block, 2) of each slice, pixels of `pair`."""
+    inner: scores.Aligned
+    """Where noise is compared: the middle of what was measured."""
+    inner_share: float
+    """Of the pixels of `shown`."""
     noise: noise_of_pair.Noise
-    compared: scores.Aligned
-    """Where the noise of both scans is compared: on half the matrix when the finest detail of one was never measured."""
+    """In pixels of `shown`."""
     sigma: FloatImages | None
     clipped: float
 
 
 def _measure(pair: scores.Aligned, sigma: FloatImages | None, clipped: float) -> _Measured:
-    bands = scores.band(pair.fast), scores.band(pair.reference)
+    shown, shares = noise_of_pair.as_measured(pair)
+    inner, parts = noise_of_pair.as_measured(pair, noise_of_pair.INNER)
+    inner_share = math.prod(parts) / math.prod(shares)
+    bands = scores.band(shown.fast), scores.band(shown.reference)
     return _Measured(
         pair=pair,
+        shown=shown,
+        shares=shares,
         bands=bands,
         smooth=(scores.smoothed(pair.fast), scores.smoothed(pair.reference)),
-        shifts=tuple(scores.shifts((bands[0][k], bands[1][k]), pair.mask[k]) for k in range(len(pair.mask))),
-        noise=noise_of_pair.noise(pair),
-        compared=noise_of_pair.coarse(pair) if noise_of_pair.filled(pair.fast) or noise_of_pair.filled(pair.reference) else pair,
+        shifts=tuple(scores.shifts((bands[0][k], bands[1][k]), shown.mask[k]) / shares for k in range(len(pair.mask))),
+        inner=inner,
+        inner_share=inner_share,
+        noise=noise_of_pair.noise(inner).on(inner_share),
         sigma=sigma,
         clipped=clipped,
     )
@@ -177,11 +190,9 @@ def _measure(pair: scores.Aligned, sigma: FloatImages | None, clipped: float) ->
 def _scores(measured: _Measured, k: int | None) -> Scores:
     """Return the scores of slice `k`, or of the stack."""
     pair, part = measured.pair, slice(None) if k is None else slice(k, k + 1)
-    mask = pair.mask[part]
+    mask, spread = pair.mask[part], measured.shares[0] * measured.shares[1]
     smooth, bands = ((one[0][part], one[1][part]) for one in (measured.smooth, measured.bands))
-    noise = measured.noise if k is None else noise_of_pair.noise(pair, k)
-    compared = noise_of_pair.noise(measured.compared, k)
-    compared = compared if compared.fast > 0 else noise  # too small for half a matrix
+    noise = measured.noise if k is None else noise_of_pair.noise(measured.inner, k).on(measured.inner_share)
     whole = measured.noise.fast, measured.noise.reference
     moved = np.concatenate(measured.shifts[part])
     sigma = math.sqrt(noise.fast)
@@ -190,11 +201,11 @@ def _scores(measured: _Measured, k: int | None) -> Scores:
     bright = float(pair.fast[part][mask].mean()) if mask.any() else 0.0
     reference_sigma = math.sqrt(max(noise.reference, 0.0))
     return Scores(
-        correlation=scores.correlation(smooth, mask, (scores.NOISE_SMOOTHED * whole[0], scores.NOISE_SMOOTHED * whole[1])),
-        structure=scores.correlation(bands, mask, (scores.NOISE_IN_BAND * whole[0], scores.NOISE_IN_BAND * whole[1])),
+        correlation=scores.correlation(smooth, mask, (scores.NOISE_SMOOTHED * whole[0] / spread, scores.NOISE_SMOOTHED * whole[1] / spread)),
+        structure=scores.correlation(bands, measured.shown.mask[part], (scores.NOISE_IN_BAND * whole[0], scores.NOISE_IN_BAND * whole[1])),
         nmi=scores.mutual_information(smooth, mask),
         motion_px=float(np.percentile(np.hypot(*moved.T), 75)) if len(moved) else math.nan,
-        noise_ratio=compared.ratio if compared.fast > 0 or k is None else math.nan,
+        noise_ratio=noise.ratio if noise.fast > 0 or k is None else math.nan,
         clipped=measured.clipped,
         gain=pair.gain if k is None else pair.gain * pair.gains[k],
         offset=scores.line(smooth, mask)[1] * pair.scale,
