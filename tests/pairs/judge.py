@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import sys
+import tempfile
+import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,9 +21,11 @@ import numpy as np
 
 from onenex.pairs import manifest
 from onenex.pairs.build import REJECTED
-from onenex.pairs.deidentify import keyed_hash
+from onenex.pairs.check import check
+from onenex.pairs.deidentify import keyed_hash, load_salt
 from onenex.pairs.manifest import Row
-from tests.pairs.hospital import TruePair, Truth
+from tests.pairs.hospital import TruePair, Truth, make_hospital
+from tests.pairs.kills import Build, differences
 from tests.pairs.leaks import leaks
 
 LEAST_SHARE = 0.5
@@ -201,3 +207,43 @@ def _said(folder: Path, key: tuple[str, str], one: Found | None, uids: dict[str,
         return one.reasons
     reasons = {line["reason"] for line in rejections(folder) if {uids.get(name) for name in line["series"]} & set(key)}
     return "no candidate; " + ("; ".join(sorted(reasons)) or "not a word")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Generate, build, kill, build again, compare, judge, print; 0 when every target is met."""
+    parser = argparse.ArgumentParser(prog="python -m tests.pairs.judge", description="Judges `onenex pairs build` by a generated hospital.")
+    parser.add_argument("--patients", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--data", type=Path, help="folder of the real scans; phantoms without")
+    parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--work", type=Path, help="folder to keep everything in; made, used and removed without")
+    told = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="hospital-") as passing:
+        return _run(told, told.work or Path(passing))
+
+
+def _run(told: argparse.Namespace, work: Path) -> int:
+    work.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    truth = make_hospital(work / "hospital", data=told.data, n_patients=told.patients, seed=told.seed)
+    print(f"{told.patients} patients, {truth.n_files} files, {len(truth.pairs)} true pairs; made in {time.monotonic() - began:.0f} s", flush=True)
+    whole = Build(source=truth.folder, folder=work / "whole", index=work / "whole.sqlite", salt=work / "salt")
+    printed, seconds = whole.finish()
+    print(printed + f"built in {seconds:.0f} s", flush=True)
+    judgement = judge(truth, whole.folder, load_salt(whole.salt, whole.folder))
+    print(judgement, flush=True)
+    problems = [str(problem) for problem in check(whole.folder)]
+    print("\n".join([f"check           {len(problems)} problems", *problems]), flush=True)
+    if told.kills:
+        killed = replace(whole, folder=work / "killed", index=work / "killed.sqlite")
+        for number, where in enumerate(killed.kill_at_random(told.kills, seconds, np.random.default_rng(told.seed)), start=1):
+            print(f"kill {number}          {where}", flush=True)
+        killed.finish()
+        apart = differences(whole.folder, killed.folder)
+        print("\n".join([f"resumed         {'the same folder, row by row' if not apart else f'{len(apart)} DIFFERENCES'}", *apart[:20]]))
+        problems += apart
+    return int(bool(problems) or not judgement.good)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

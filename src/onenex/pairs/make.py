@@ -134,18 +134,28 @@ def _synthetic(job: Job) -> Iterator[Row]:
     images, seed = _images(volume), int(job.id[:8], 16)
     if min(images.shape[1:]) < LEAST_SIDE:
         raise _GivenUp("too small to simulate a scan of")
-    acceleration = job.making.accelerations[seed % len(job.making.accelerations)]
-    setting = augment.Setting(nex=1.0, reference_nex=acceleration)
+    drawn, acceleration = _drawn(images, volume, job.making.accelerations, seed)
     try:
-        drawn = augment.draw(images, volume.acquisition, setting, seed=seed, weights=_weights())
         fast = augment.synthesise(images, drawn)
-    except (DataError, OutOfDomain) as error:
+    except OutOfDomain as error:
         raise _GivenUp(str(error)) from None
     packed = shards.write(job.folder, job.id, (np.stack(both) for both in zip(fast, images, strict=True)))
     told = {"n_repeats": 2, "nex": 1.0, "reference_nex": None, "acceleration": acceleration}
     made = {"recipe": drawn.recipe, "weights": drawn.weights_hash}
     for k in range(len(images)):
         yield _row(job, k, told | made | _entry(packed, k) | {"accepted": True})
+
+
+def _drawn(images: FloatImages, volume: Volume, accelerations: Sequence[float], seed: int) -> tuple[augment.Drawn, float]:
+    """Draw a setting and how it is simulated; the next one where the reference's own noise is too much for the first."""
+    first = seed % len(accelerations)
+    for acceleration in (*accelerations[first:], *accelerations[:first]):
+        setting = augment.Setting(nex=1.0, reference_nex=acceleration)
+        try:
+            return augment.draw(images, volume.acquisition, setting, seed=seed, weights=_weights()), acceleration
+        except (DataError, OutOfDomain) as error:
+            reason = str(error)
+    raise _GivenUp(reason)
 
 
 @lru_cache(maxsize=1)
