@@ -1,6 +1,6 @@
 """How a built folder of pairs is read: `pairs.parquet`, one row a slice pair, and packed images that stay on the disk until they are drawn.
 
-`onenex.pairs.manifest` writes the rows, `onenex.pairs.shards` the images.
+`onenex.pairs.manifest` writes the rows, `onenex.pairs.packing.shards` the images.
 """
 
 from __future__ import annotations

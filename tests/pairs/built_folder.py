@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from onenex.pairs import manifest, shards
+from onenex.pairs import manifest
 from onenex.pairs.manifest import Row
+from onenex.pairs.packing import shards
 
 SALT_CHECK = "0123456789abcdef01234567"
 

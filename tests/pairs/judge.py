@@ -22,9 +22,9 @@ import numpy as np
 from onenex.pairs import manifest
 from onenex.pairs.build import REJECTED
 from onenex.pairs.check import check
-from onenex.pairs.deidentify import keyed_hash, load_salt
 from onenex.pairs.manifest import Row
-from tests.pairs.hospital import TruePair, Truth, make_hospital
+from onenex.pairs.packing.deidentify import keyed_hash, load_salt
+from tests.pairs.hospital.make import TruePair, Truth, make_hospital
 from tests.pairs.kills import Build, differences
 from tests.pairs.leaks import leaks
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from onenex.built import MANIFEST, read_table
 from onenex.pairs.build import REJECTED, SPLITS
-from onenex.pairs.journal import NAME as JOURNAL
+from onenex.pairs.packing.journal import NAME as JOURNAL
 
 _MAIN = "from onenex.cli import main; main()"
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from onenex.pairs.geometry.space import Rigid, pixel_centres, vector
 from onenex.pairs.records import Geometry
-from onenex.pairs.space import Rigid, pixel_centres, vector
 from onenex.physics import noise
 from onenex.physics.phantom import FOV_MM, HIGHEST_MM, LOWEST_MM, head_phantom
 from onenex.physics.scale import series_scale

@@ -20,11 +20,11 @@ from onenex.errors import DataError
 from onenex.pairs import manifest
 from onenex.pairs.build import REJECTED, SPLITS, Built, Settings, build
 from onenex.pairs.check import check
-from onenex.pairs.contact import write_contact_sheet
-from onenex.pairs.deidentify import load_salt
 from onenex.pairs.manifest import Row
+from onenex.pairs.packing.deidentify import load_salt
+from onenex.pairs.showing.contact import write_contact_sheet
 from onenex.pairs.summary import summarise
-from tests.pairs.hospital import Truth, make_hospital
+from tests.pairs.hospital.make import Truth, make_hospital
 from tests.pairs.judge import Judgement, judge, words
 from tests.pairs.kills import Build, differences
 from tests.pairs.leaks import leaks

@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 from pyarrow import parquet
 
 from onenex.errors import DataError
-from onenex.pairs.deidentify import default_salt, keyed_hash, load_salt, salt_check
+from onenex.pairs.packing.deidentify import default_salt, keyed_hash, load_salt, salt_check
 from tests.pairs.leaks import leaks
 
 SALT, OTHER = bytes(range(32)), bytes(range(1, 33))

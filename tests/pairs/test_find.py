@@ -11,8 +11,8 @@ import pytest
 from onenex.errors import DataError
 from onenex.pairs.archive import scan, volumes
 from onenex.pairs.find import find, settings_of
+from onenex.pairs.finding.rules import Rules
 from onenex.pairs.records import Candidate, Kind, Rejected
-from onenex.pairs.rules import Rules
 from onenex.volume import Volume
 from tests.pairs.volumes import geometry, many, only, reason, volume
 

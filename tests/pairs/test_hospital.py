@@ -14,9 +14,9 @@ from scipy import ndimage
 
 from onenex.dicom.read import read_series
 from onenex.series import Series
-from tests.pairs.hospital import VARIANTS, VENDORS, TruePair, Truth, make_hospital
-from tests.pairs.hospital_scan import Matrix, rigid
-from tests.pairs.hospital_traps import TRAPS
+from tests.pairs.hospital.make import VARIANTS, VENDORS, TruePair, Truth, make_hospital
+from tests.pairs.hospital.scan import Matrix, rigid
+from tests.pairs.hospital.traps import TRAPS
 
 Read = dict[str, Series]
 Volume = tuple[NDArray[np.float32], Matrix]

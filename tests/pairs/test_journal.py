@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from onenex.errors import DataError
-from onenex.pairs import journal
 from onenex.pairs.manifest import Row
+from onenex.pairs.packing import journal
 
 ROW = Row(
     id="ab", kind="repeats", split="train", patient="cd", slice=3, accepted=True, rows=8, columns=9, fast_repeats=(0, 1), scales=(1.0, 0.5), nmi=None

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from onenex.errors import DataError
+from onenex.pairs.geometry.plane import polynomial
+from onenex.pairs.geometry.space import Rigid, pixel_centres, vector
 from onenex.pairs.match import resample
-from onenex.pairs.plane import polynomial
 from onenex.pairs.records import Geometry
-from onenex.pairs.space import Rigid, pixel_centres, vector
 from tests.pairs.moved import axial, grid, without
 
 CENTRES = np.array([[0, 0, 20], [40, -30, 10], [-50, 20, 30], [10, 60, 16], [-30, -55, 24], [62, 31, 22]], float)

@@ -9,40 +9,40 @@ import pytest
 from numpy.typing import NDArray
 
 from onenex.errors import DataError
-from onenex.pairs import quality_figure, scores
 from onenex.pairs.quality import Limits, Quality, assess
+from onenex.pairs.scoring import figure, scores
 from onenex.physics import noise
 
 Images = NDArray[np.float32]
 
 
 @pytest.fixture(scope="module")
-def stacks() -> list[quality_figure.Stack]:
-    return quality_figure.phantom_stacks(2, (6, 96, 96))
+def stacks() -> list[figure.Stack]:
+    return figure.phantom_stacks(2, (6, 96, 96))
 
 
 @pytest.fixture(scope="module")
-def clean(stacks: list[quality_figure.Stack]) -> Images:
+def clean(stacks: list[figure.Stack]) -> Images:
     return stacks[0].images
 
 
 @pytest.fixture(scope="module")
-def found(stacks: list[quality_figure.Stack]) -> dict[str, list[Quality]]:
-    return quality_figure.judged(stacks[:4:2])
+def found(stacks: list[figure.Stack]) -> dict[str, list[Quality]]:
+    return figure.judged(stacks[:4:2])
 
 
 def scan(images: Images, sigma: float, seed: int = 0) -> Images:
     return noise.rician(images, sigma, np.random.default_rng(seed))
 
 
-@pytest.mark.parametrize("group", quality_figure.PAIRS)
+@pytest.mark.parametrize("group", figure.PAIRS)
 def test_pairs_pass(found: dict[str, list[Quality]], group: str) -> None:
     assert all(one.accepted for one in found[group])
     slices = [reasons for one in found[group] for reasons in one.slice_reasons]
     assert sum(not reasons for reasons in slices) >= 0.98 * len(slices)
 
 
-@pytest.mark.parametrize("group", quality_figure.WRONG)
+@pytest.mark.parametrize("group", figure.WRONG)
 def test_wrong_ones_are_rejected_with_a_reason(found: dict[str, list[Quality]], group: str) -> None:
     assert found[group]
     assert not any(one.accepted for one in found[group])
@@ -160,7 +160,7 @@ def test_shifts_below_a_pixel(clean: Images) -> None:
 
 
 def test_the_figure_is_drawn(tmp_path: Path, found: dict[str, list[Quality]]) -> None:
-    counts = quality_figure.figure(None, tmp_path / "new" / "quality.png", found=found)
+    counts = figure.figure(None, tmp_path / "new" / "quality.png", found=found)
     assert (tmp_path / "new" / "quality.png").read_bytes()[:4] == b"\x89PNG"
     assert counts["pair, 2 averages"] == (6, 6)
     assert counts["2 pixels off"] == (0, 6)
@@ -168,8 +168,8 @@ def test_the_figure_is_drawn(tmp_path: Path, found: dict[str, list[Quality]]) ->
 
 @pytest.mark.data
 def test_real_scans_part_as_the_phantom_does(data_dir: Path) -> None:
-    stacks = [one for one in quality_figure.real_stacks(data_dir) if one.images.shape[1] <= 200][:3]
-    found = quality_figure.judged(stacks, sigmas=(0.05,))
-    assert all(one.accepted for group in quality_figure.PAIRS for one in found[group])
+    stacks = [one for one in figure.real_stacks(data_dir) if one.images.shape[1] <= 200][:3]
+    found = figure.judged(stacks, sigmas=(0.05,))
+    assert all(one.accepted for group in figure.PAIRS for one in found[group])
     for group in ("2 pixels off", "next slice", "other patient"):
         assert not any(one.accepted for one in found[group]), group

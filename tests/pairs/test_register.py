@@ -11,11 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from onenex.errors import DataError, ModelError
-from onenex.pairs import search
+from onenex.pairs.geometry import search
+from onenex.pairs.geometry.space import Rigid, slots
 from onenex.pairs.match import resample
 from onenex.pairs.records import Geometry
 from onenex.pairs.register import Motion, register
-from onenex.pairs.space import Rigid, slots
 from tests.pairs.moved import Head, axial, grid, head, motion_of, noisy, scan, without
 
 CENTRE = (0.0, 0.0, 20.0)

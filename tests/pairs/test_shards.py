@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onenex.errors import DataError
-from onenex.pairs import shards
+from onenex.pairs.packing import shards
 from tests.pairs.built_folder import noise_images
 
 

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from onenex.errors import DataError
-from onenex.pairs import sheet
-from onenex.pairs.sheet import DIFFERENCE_RANGE, MAX_SIDE, OTHER, Entry, kind_of, write_sheet
+from onenex.pairs.showing import sheet
+from onenex.pairs.showing.sheet import DIFFERENCE_RANGE, MAX_SIDE, OTHER, Entry, kind_of, write_sheet
 from onenex.series import FloatImages
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onenex.errors import DataError
-from onenex.pairs.splits import assign, place
+from onenex.pairs.packing.splits import assign, place
 from tests.pairs.built_folder import name_of
 
 ORGANS, VENDORS = ("head", "knee", "L-spine"), ("GE", "Siemens", "Philips", "UIH")

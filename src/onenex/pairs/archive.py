@@ -21,9 +21,9 @@ from typing import NamedTuple
 from onenex.dicom.quick import FileKind, Glance, glances
 from onenex.dicom.volumes import read_volumes
 from onenex.errors import DataError
-from onenex.pairs.index_file import for_reading, for_writing
-from onenex.pairs.stored import FORMAT, from_json, to_json
-from onenex.pairs.tree import Entry, Walk, entries
+from onenex.pairs.indexing.index_file import for_reading, for_writing
+from onenex.pairs.indexing.stored import FORMAT, from_json, to_json
+from onenex.pairs.indexing.tree import Entry, Walk, entries
 from onenex.pairs.workers import in_order
 from onenex.volume import Volume
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from onenex.built import read_table
 from onenex.errors import DataError
 from onenex.output import atomic_file
-from onenex.pairs import archive, journal, manifest, splits
-from onenex.pairs.deidentify import keyed_hash, load_salt, salt_check
+from onenex.pairs import archive, manifest
 from onenex.pairs.find import Rules, find
 from onenex.pairs.make import Job, Making, make
+from onenex.pairs.packing import journal, splits
+from onenex.pairs.packing.deidentify import keyed_hash, load_salt, salt_check
 from onenex.pairs.records import Candidate, Rejected
 from onenex.pairs.workers import in_order
 from onenex.volume import Volume

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from onenex import built
 from onenex.errors import DataError
-from onenex.pairs import manifest, shards
+from onenex.pairs import manifest
+from onenex.pairs.packing import shards
 
 
 @dataclass(frozen=True, kw_only=True)

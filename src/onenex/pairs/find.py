@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 
 from onenex.errors import DataError
-from onenex.pairs.agree import NO_KIN, Comparison, compare, same_examination
-from onenex.pairs.faster import Verdict, faster
-from onenex.pairs.places import covered
+from onenex.pairs.finding.agree import NO_KIN, Comparison, compare, same_examination
+from onenex.pairs.finding.faster import Verdict, faster
+from onenex.pairs.finding.places import covered
+from onenex.pairs.finding.repeats import Sorted, sort_out, without_copies
+from onenex.pairs.finding.rules import Rules
 from onenex.pairs.records import Candidate, Kind, Rejected
-from onenex.pairs.repeats import Sorted, sort_out, without_copies
-from onenex.pairs.rules import Rules
 from onenex.volume import Volume
 
 __all__ = ["Rules", "find", "settings_of"]

@@ -14,14 +14,15 @@ import numpy as np
 from onenex.dicom.source import DicomSource
 from onenex.errors import DataError, DicomError, OutOfDomain
 from onenex.model.weights import Weights, load_weights
-from onenex.pairs import augment, shards
+from onenex.pairs import augment
 from onenex.pairs.find import settings_of
+from onenex.pairs.geometry.space import Rigid
 from onenex.pairs.manifest import Row
 from onenex.pairs.match import resample
+from onenex.pairs.packing import shards
 from onenex.pairs.quality import Limits, Quality, Scores, assess
 from onenex.pairs.records import Candidate, Geometry, Kind, Volume
 from onenex.pairs.register import Motion, register
-from onenex.pairs.space import Rigid
 from onenex.series import FloatImages
 
 LEAST_SIDE = 48

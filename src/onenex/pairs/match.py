@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onenex.errors import DataError
-from onenex.pairs.plane import Plane
+from onenex.pairs.geometry.plane import Plane
+from onenex.pairs.geometry.space import Rigid, axes, check, check_geometry
+from onenex.pairs.geometry.through import Through, through
 from onenex.pairs.records import Geometry
-from onenex.pairs.space import Rigid, axes, check, check_geometry
-from onenex.pairs.through import Through, through
 from onenex.series import FloatImages
 
 Array = NDArray[np.float64]

@@ -1,6 +1,6 @@
 """Whether a reference that was brought onto a fast scan's grid makes a pair with it: scores, limits, and a verdict with its reasons.
 
-What each limit parts is drawn by `quality_figure.figure` (docs/images/pairs-quality.png).
+What each limit parts is drawn by `scoring.figure.figure` (docs/images/pairs-quality.png).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onenex.errors import DataError
-from onenex.pairs import noise_of_pair, scores
+from onenex.pairs.scoring import noise as noises
+from onenex.pairs.scoring import scores
 from onenex.series import FloatImages
 
 Mask = NDArray[np.bool_]
@@ -161,15 +162,15 @@ class _Measured:
     """Where noise is compared: the middle of what was measured."""
     inner_share: float
     """Of the pixels of `shown`."""
-    noise: noise_of_pair.Noise
+    noise: noises.Noise
     """In pixels of `shown`."""
     sigma: FloatImages | None
     clipped: float
 
 
 def _measure(pair: scores.Aligned, sigma: FloatImages | None, clipped: float) -> _Measured:
-    shown, shares = noise_of_pair.as_measured(pair)
-    inner, parts = noise_of_pair.as_measured(pair, noise_of_pair.INNER)
+    shown, shares = noises.as_measured(pair)
+    inner, parts = noises.as_measured(pair, noises.INNER)
     inner_share = math.prod(parts) / math.prod(shares)
     bands = scores.band(shown.fast), scores.band(shown.reference)
     return _Measured(
@@ -181,7 +182,7 @@ def _measure(pair: scores.Aligned, sigma: FloatImages | None, clipped: float) ->
         shifts=tuple(scores.shifts((bands[0][k], bands[1][k]), shown.mask[k]) / shares for k in range(len(pair.mask))),
         inner=inner,
         inner_share=inner_share,
-        noise=noise_of_pair.noise(inner).on(inner_share),
+        noise=noises.noise(inner).on(inner_share),
         sigma=sigma,
         clipped=clipped,
     )
@@ -192,7 +193,7 @@ def _scores(measured: _Measured, k: int | None) -> Scores:
     pair, part = measured.pair, slice(None) if k is None else slice(k, k + 1)
     mask, spread = pair.mask[part], measured.shares[0] * measured.shares[1]
     smooth, bands = ((one[0][part], one[1][part]) for one in (measured.smooth, measured.bands))
-    noise = measured.noise if k is None else noise_of_pair.noise(measured.inner, k).on(measured.inner_share)
+    noise = measured.noise if k is None else noises.noise(measured.inner, k).on(measured.inner_share)
     whole = measured.noise.fast, measured.noise.reference
     moved = np.concatenate(measured.shifts[part])
     sigma = math.sqrt(noise.fast)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from onenex.errors import DataError
+from onenex.pairs.geometry.search import IN_PLANE, IN_SPACE, STILL, Frame, Level, Parameters, explained, frame_of, levels, overlap, search
+from onenex.pairs.geometry.space import Rigid, check
 from onenex.pairs.records import Geometry
-from onenex.pairs.search import IN_PLANE, IN_SPACE, STILL, Frame, Level, Parameters, explained, frame_of, levels, overlap, search
-from onenex.pairs.space import Rigid, check
 from onenex.series import FloatImages
 
 log = logging.getLogger(__name__)

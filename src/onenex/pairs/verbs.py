@@ -14,10 +14,10 @@ from onenex.pairs import check as checks
 from onenex.pairs import summary as summaries
 from onenex.pairs.build import Built, Progress, Settings
 from onenex.pairs.build import build as build_folder
-from onenex.pairs.contact import write_contact_sheet
-from onenex.pairs.deidentify import default_salt
+from onenex.pairs.finding.rules import Rules
 from onenex.pairs.make import Making
-from onenex.pairs.rules import Rules
+from onenex.pairs.packing.deidentify import default_salt
+from onenex.pairs.showing.contact import write_contact_sheet
 
 SHEET = "sheet"
 MOST_REASONS = 8

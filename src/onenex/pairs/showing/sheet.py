@@ -104,7 +104,11 @@ def write_sheet(entries: Iterable[Entry], folder: Path) -> Path:
         An id that is no hash, images that are not (row, column), or a folder that cannot be written.
     """
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("onenex.pairs", "."), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.PackageLoader("onenex.pairs.showing", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     page, index = environment.get_template("sheet.html"), _Index()
     try:

@@ -13,8 +13,8 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from onenex.errors import DataError, ModelError
+from onenex.pairs.geometry.space import Rigid, axes, slots, vector
 from onenex.pairs.records import Geometry
-from onenex.pairs.space import Rigid, axes, slots, vector
 from onenex.series import FloatImages
 
 T = TypeVar("T", bound=np.generic)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from onenex.pairs.scores import LEAST_PIXELS, Aligned, Array, Mask
+from onenex.pairs.scoring.scores import LEAST_PIXELS, Aligned, Array, Mask
 from onenex.physics.estimate import local_sigma
 
 _MIDDLE = (0.15, 0.45)

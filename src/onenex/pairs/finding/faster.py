@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from fnmatch import fnmatchcase
 
-from onenex.pairs.rules import Rules
+from onenex.pairs.finding.rules import Rules
 from onenex.volume import Volume
 
 

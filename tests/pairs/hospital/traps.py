@@ -16,10 +16,10 @@ from pydicom.uid import ExplicitVRLittleEndian
 from onenex.physics import noise
 from onenex.scans import load_images, read_manifest
 from tests.dicom.make import save
-from tests.pairs.hospital_anatomy import SEQUENCES
-from tests.pairs.hospital_scan import Grid, draw_motion, rigid
-from tests.pairs.hospital_truth import AXES, Plan, TrueRepeats, Visit
-from tests.pairs.hospital_vendors import Person, usual_name
+from tests.pairs.hospital.anatomy import SEQUENCES
+from tests.pairs.hospital.scan import Grid, draw_motion, rigid
+from tests.pairs.hospital.truth import AXES, Plan, TrueRepeats, Visit
+from tests.pairs.hospital.vendors import Person, usual_name
 
 AI_NAMES = {"Siemens": "t2_tse_DeepResolve", "GE": "T2 FSE AIR Recon DL", "Philips": "T2W_TSE SmartSpeed AI", "UIH": "t2_fse_uAI"}
 LOCALISERS = {"Siemens": "localizer", "GE": "3-Plane Loc", "Philips": "Survey", "UIH": "scout_3pl"}

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onenex.pairs.places import covered, tilt_deg
-from onenex.pairs.rules import Rules
+from onenex.pairs.finding.places import covered, tilt_deg
+from onenex.pairs.finding.rules import Rules
 from onenex.series import UNKNOWN
 from onenex.volume import Volume
 

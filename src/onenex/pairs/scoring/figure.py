@@ -1,6 +1,6 @@
 """What the limits of `quality` part: scores of pairs, of misaligned ones and of wrong ones, drawn from the phantom or from real scans.
 
-`python -m onenex.pairs.quality_figure PICTURE.png [DATA]` draws it.
+`python -m onenex.pairs.scoring.figure PICTURE.png [DATA]` draws it.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import numpy as np
 from onenex.built import read_table
 from onenex.errors import DataError
 from onenex.pairs.manifest import Row, rows_of
-from onenex.pairs.sheet import ACCEPTED, Entry, write_sheet
+from onenex.pairs.showing.sheet import ACCEPTED, Entry, write_sheet
 from onenex.series import FloatImages
 
 _SCORES = ("nmi", "correlation", "residual_motion_px", "gain", "clipped", "snr", "reference_snr")

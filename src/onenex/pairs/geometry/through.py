@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onenex.errors import DataError
+from onenex.pairs.geometry.space import Slots, slots
 from onenex.pairs.records import Geometry
-from onenex.pairs.space import Slots, slots
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from tests.dicom.make import make_enhanced, save
 
 if TYPE_CHECKING:
-    from tests.pairs.hospital_vendors import Shot
+    from tests.pairs.hospital.vendors import Shot
 
 CONTRASTS = {"T1w": "T1", "T2w": "T2", "PDw": "PROTON_DENSITY", "T2-FLAIR": "FLUID_ATTENUATED", "STIR": "STIR", "T2*w": "T2_STAR"}
 _CLASSIC = (

@@ -18,7 +18,7 @@ import numpy as np
 from onenex.physics import phantom
 from onenex.scans import load_images, read_manifest
 from onenex.series import FloatImages
-from tests.pairs.hospital_scan import resized
+from tests.pairs.hospital.scan import resized
 
 MAX_SIDE, MAX_THICK, MAX_THIN = 208, 12, 28
 SEQUENCES = ("MT", "STIR", "T2*w", "T2-FLAIR", "PDw", "T2w", "T1w")

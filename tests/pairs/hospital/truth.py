@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onenex.series import FloatImages
-from tests.pairs.hospital_anatomy import Anatomy
-from tests.pairs.hospital_scan import Grid, Matrix, Thing, View, rigid, scan
-from tests.pairs.hospital_vendors import Exam, Person, Shot, usual_name, write
+from tests.pairs.hospital.anatomy import Anatomy
+from tests.pairs.hospital.scan import Grid, Matrix, Thing, View, rigid, scan
+from tests.pairs.hospital.vendors import Exam, Person, Shot, usual_name, write
 
 MARGIN, MARGIN_THIN = 12, 4
 """Pixels, and thin slices, of the object that no scan shows on either side: there is always anatomy to move in."""

@@ -1,7 +1,7 @@
 """A generated hospital whose truth is known: DICOM trees of four vendors in which true pairs of known motion lie among traps.
 
-Made for judging software, not for tuning it: real pixels come from train and test files alike. See `hospital_anatomy` for what the
-patients are made of, `hospital_vendors` for the layouts, `hospital_traps` for what is planted besides.
+Made for judging software, not for tuning it: real pixels come from train and test files alike. See `anatomy` for what the
+patients are made of, `vendors` for the layouts, `traps` for what is planted besides.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.pairs.hospital_anatomy import SEQUENCES, anatomy
-from tests.pairs.hospital_scan import Grid, Matrix, draw_motion
-from tests.pairs.hospital_traps import SERIES_OF_MANY, TRAPS, localiser
-from tests.pairs.hospital_truth import Plan, TruePair, TrueRepeats, Truth, Visit
-from tests.pairs.hospital_vendors import Exam, Person, usual_name
+from tests.pairs.hospital.anatomy import SEQUENCES, anatomy
+from tests.pairs.hospital.scan import Grid, Matrix, draw_motion
+from tests.pairs.hospital.traps import SERIES_OF_MANY, TRAPS, localiser
+from tests.pairs.hospital.truth import Plan, TruePair, TrueRepeats, Truth, Visit
+from tests.pairs.hospital.vendors import Exam, Person, usual_name
 
 __all__ = ["ORGANS", "VARIANTS", "VENDORS", "TruePair", "TrueRepeats", "Truth", "make_hospital"]
 

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from onenex.pairs.agree import compare, near, same_direction, weighting
-from onenex.pairs.faster import faster
-from onenex.pairs.places import same_grid, tilt_deg
+from onenex.pairs.finding.agree import compare, near, same_direction, weighting
+from onenex.pairs.finding.faster import faster
+from onenex.pairs.finding.places import same_grid, tilt_deg
+from onenex.pairs.finding.rules import Rules
 from onenex.pairs.records import Rejected
-from onenex.pairs.rules import Rules
 from onenex.volume import Volume
 
 _SAME = 0.01

@@ -15,8 +15,8 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 
 from onenex.series import FloatImages
 from tests.dicom.make import classic_dataset, save
-from tests.pairs.hospital_enhanced import CONTRASTS, save_enhanced
-from tests.pairs.hospital_scan import Grid
+from tests.pairs.hospital.enhanced import CONTRASTS, save_enhanced
+from tests.pairs.hospital.scan import Grid
 
 ROOTS = {"Siemens": "1.3.12.2.1107.5.2.", "GE": "1.2.840.113619.2.", "Philips": "1.3.46.670589.11.", "UIH": "1.2.156.112605."}
 MAKERS = {

@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 
-from onenex.pairs import quality_figure, scores
-from onenex.pairs.noise_of_pair import INNER, Noise, as_measured, noise
+from onenex.pairs.scoring import figure, scores
+from onenex.pairs.scoring.noise import INNER, Noise, as_measured, noise
 from onenex.physics import noise as physics
-from tests.pairs.hospital_scan import resized
+from tests.pairs.hospital.scan import resized
 
 Images = np.ndarray
 
 
 @pytest.fixture(scope="module")
 def clean() -> Images:
-    return quality_figure.phantom_stacks(1, (4, 112, 112))[0].images
+    return figure.phantom_stacks(1, (4, 112, 112))[0].images
 
 
 def scanned(clean: Images, sigma: float, seed: int, measured: tuple[int, int], shown: tuple[int, int]) -> Images:
@@ -31,7 +31,7 @@ def test_what_was_measured_throughout_stays_as_it_is(clean: Images) -> None:
 
 @pytest.mark.parametrize(("measured", "shares"), [((112, 84), (0.67, 0.5)), ((168, 100), (1.0, 0.6)), ((84, 168), (0.5, 1.0))])
 def test_filling_is_found_along_either_axis(measured: tuple[int, int], shares: tuple[float, float]) -> None:
-    wide, shown = quality_figure.phantom_stacks(1, (3, 168, 168))[0].images, (168, 168)
+    wide, shown = figure.phantom_stacks(1, (3, 168, 168))[0].images, (168, 168)
     pair = scores.align(scanned(wide, 0.06, 0, measured, shown), scanned(wide, 0.03, 1, shown, shown))
     found, own = as_measured(pair)
     assert own == pytest.approx(shares, abs=0.04)

@@ -1,0 +1,1 @@
+"""Grids, places and motions in patient coordinates."""

@@ -1,0 +1,1 @@
+"""A generated hospital: four vendors' DICOM trees of patients whose true pairs, repeats and traps are known."""
