@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from onenex.errors import DataError
 
 if TYPE_CHECKING:
-    from onenex.train.config import TrainConfig, UnifiedConfig
+    from onenex.train.config import RivalsConfig, TrainConfig, UnifiedConfig
 
-Config = TypeVar("Config", "TrainConfig", "UnifiedConfig")
+Config = TypeVar("Config", "TrainConfig", "RivalsConfig", "UnifiedConfig")
 
 
 def run(
@@ -44,24 +44,30 @@ def run(
     Raises
     ------
     DataError
-        Unknown recipe, no training data, or an unreadable checkpoint.
+        Unknown recipe, no training data, an unreadable checkpoint, or a start for the rivals, which have none.
     WeightsMismatch
         `start` cannot be used, or has networks of another size than the recipe.
     """
     import torch
 
     from onenex.model.weights import load_weights
+    from onenex.train.config import RivalsConfig
     from onenex.train.phases import train
     from onenex.train.recipes import RECIPES
+    from onenex.train.rivals import train_rivals
     from onenex.train.tune import tune
 
     if recipe not in RECIPES:
         raise DataError(f"no recipe '{recipe}': choose one of {', '.join(sorted(RECIPES))}")
     config = RECIPES[recipe]()
-    if steps is not None:
-        config = _shortened(config, steps)
     if threads is not None:
         torch.set_num_threads(threads)
+    if isinstance(config, RivalsConfig):
+        if start is not None:
+            raise DataError(f"recipe {recipe} begins at random: leave --start out")
+        return train_rivals(_shortened(config, steps) if steps is not None else config, data, folder, resume=resume)
+    if steps is not None:
+        config = _shortened(config, steps)
     if config.tune:
         return tune(config, data, folder, start=load_weights(start), resume=resume)
     return train(config, data, folder, resume=resume, start=load_weights(start) if start is not None else None)

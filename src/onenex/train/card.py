@@ -11,7 +11,7 @@ from pathlib import Path
 from onenex import __version__
 from onenex.model.weights import Weights
 from onenex.series import UNKNOWN
-from onenex.train.config import TrainConfig
+from onenex.train.config import RunConfig
 from onenex.train.dataset import Scan
 
 INTENDED_USE = "Research: less noise in magnitude MR slices of fast scans (few averages). Not a medical device; not for diagnosis."
@@ -26,7 +26,7 @@ LIMITS = (
 )
 
 
-def model_card(config: TrainConfig, scans: list[Scan], *, metrics: Mapping[str, Mapping[str, float]], start: Weights | None = None) -> dict[str, str]:
+def model_card(config: RunConfig, scans: list[Scan], *, metrics: Mapping[str, Mapping[str, float]], start: Weights | None = None) -> dict[str, str]:
     """Return the card of a run.
 
     Parameters

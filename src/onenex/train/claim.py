@@ -11,13 +11,13 @@ from pathlib import Path
 from onenex.errors import DataError
 from onenex.model.weights import Weights
 from onenex.train.checkpoint import NAME
-from onenex.train.config import TrainConfig
+from onenex.train.config import RunConfig
 from onenex.train.dataset import Scan
 from onenex.train.distributed import crew, wait
 from onenex.train.slices import content
 
 
-def claim(folder: Path, config: TrainConfig, scans: Sequence[Scan], *, start: Weights | None, resume: bool) -> None:
+def claim(folder: Path, config: RunConfig, scans: Sequence[Scan], *, start: Weights | None, resume: bool) -> None:
     """Note in `folder/run.json` whose folder this is; without `resume` every phase there begins anew.
 
     Under torchrun the leader does so while the others wait.

@@ -57,24 +57,48 @@ class UnifiedConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """One run: noise map and restoration, each trained by itself, the restoration adapted to the noise map, then the unified model."""
+class RunConfig:
+    """What every run has."""
 
     name: str
+    seed: int = 0
+    sigma_jitter: float = 0.12
+    """Standard deviation of the logarithm of a factor on every true σ map that a network is told: the noise map errs as well."""
+    holdout_every: int = 8
+    """Every n-th slice of every training file is kept for validation."""
+    tune: bool = False
+    """Begin at given weights, train what they hold, and keep of each network what does better on the held-out slices."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(RunConfig):
+    """One run: noise map and restoration, each trained by itself, the restoration adapted to the noise map, then the unified model."""
+
     noise: PhaseConfig
     restoration: PhaseConfig
     adaptation: PhaseConfig
     """The restoration once more, now told σ by the trained noise map instead of by the truth."""
     unified: UnifiedConfig | None = None
     """What follows the adaptation: text, degradation and prior; None = only what mode `fast` without text needs."""
-    seed: int = 0
     widths: tuple[int, ...] = (48, 96, 128)
     """Channels per level of the restoration network and of the prior."""
     depth: int = 2
     """Residual blocks per level and side."""
-    sigma_jitter: float = 0.12
-    """Standard deviation of the logarithm of a factor on every true σ map the restoration is given: the noise map errs as well."""
-    holdout_every: int = 8
-    """Every n-th slice of every training file is kept for validation."""
-    tune: bool = False
-    """Begin at given weights, train what they hold, and keep of each network what does better on the held-out slices."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RivalsConfig(RunConfig):
+    """A run that trains the learnt rivals (`onenex.rivals`), in this order; they have nothing of OneNEX but its blocks and its data."""
+
+    unet: PhaseConfig
+    ddpm: PhaseConfig
+    """The conditional diffusion model; of real patches it diffuses what the U-Net makes of them, for they have no noise-free reference."""
+    prior: PhaseConfig
+    """The unconditional one of DPS and RED-diff."""
+    gan: PhaseConfig
+    """From the U-Net's weights on."""
+    widths: tuple[int, ...] = (32, 64, 96)
+    """Channels per level of every network."""
+    depth: int = 1
+    adversarial_weight: float = 0.2
+    """Of the critic's opinion in the loss of the GAN."""

@@ -25,7 +25,7 @@ from onenex.scans import ScanInfo, load_images, read_manifest
 from onenex.series import Acquisition
 from onenex.text.prompt import drop, phrases_of
 from onenex.train import pairs, prepared
-from onenex.train.config import PhaseConfig, TrainConfig
+from onenex.train.config import PhaseConfig, RunConfig
 from onenex.train.slices import Images, alone, side_by_side
 
 Array = NDArray[np.float32]
@@ -70,7 +70,7 @@ class Batch:
     """Text of each patch after dropout, one phrase a slot (`onenex.text.phrases.SLOTS`)."""
 
 
-def load_scans(folder: Path, config: TrainConfig, *, holdout: bool) -> list[Scan]:
+def load_scans(folder: Path, config: RunConfig, *, holdout: bool) -> list[Scan]:
     """Load the train split of `folder`, either the slices to learn from or those held out for validation.
 
     Of a built folder only the manifest is loaded. What its scans need besides is worked out when it is first used and kept in
