@@ -26,6 +26,8 @@ def build(  # noqa: PLR0913 - the options of a command
     fast: Annotated[list[str] | None, typer.Option(help="Pattern of a fast scan's description, e.g. '*FAST*'; may be given again.")] = None,
     reference: Annotated[list[str] | None, typer.Option(help="Pattern of a reference's description; may be given again.")] = None,
     acceleration: Annotated[list[float] | None, typer.Option(help="Setting to make from repeats: 3, 2, 1.5.")] = None,
+    owner: Annotated[str, typer.Option(help="Whose scans these are: the card of weights trained on them says so.")] = "",
+    licence: Annotated[str, typer.Option(help="What may be done with them, likewise.")] = "",
     test_share: Annotated[float, typer.Option(min=0, max=1, help="Share of the patients kept for testing.")] = 0.15,
     workers: Annotated[int, typer.Option(min=0, help="Processes beside this one.")] = 0,
     synthetic: Annotated[bool, typer.Option("--synthetic", help="Also simulate fast scans of references that have none.")] = False,
@@ -36,8 +38,8 @@ def build(  # noqa: PLR0913 - the options of a command
 
         with console.progress_bar() as tell:
             run(
-                source, output, index=index, salt=salt, names=(fast, reference), accelerations=acceleration, test_share=test_share,
-                workers=workers, synthetic=synthetic, progress=tell,
+                source, output, index=index, salt=salt, names=(fast, reference), accelerations=acceleration, owner=(owner, licence),
+                test_share=test_share, workers=workers, synthetic=synthetic, progress=tell,
             )  # fmt: skip
 
 

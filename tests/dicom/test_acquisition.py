@@ -253,6 +253,8 @@ def test_private_acceleration(creator: str, group: int, element: int, vr: str, v
         ({"SeriesDescription": "T2 压脂"}, True),
         ({"SeriesDescription": "T2 STIR", "ScanOptions": "SP"}, True),
         ({"SeriesDescription": "t1_gre_fsp"}, None),
+        ({"SeriesDescription": "t2_tirm_cor"}, True),
+        ({"SeriesDescription": "t2_tirm_tra_dark-fluid"}, None),
         ({"ImageType": ["DERIVED", "PRIMARY", "W"]}, True),
     ],
 )

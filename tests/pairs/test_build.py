@@ -20,6 +20,7 @@ from onenex.errors import DataError
 from onenex.pairs import manifest
 from onenex.pairs.build import REJECTED, SPLITS, Built, Settings, build
 from onenex.pairs.check import check
+from onenex.pairs.make import Making
 from onenex.pairs.manifest import Row
 from onenex.pairs.packing.deidentify import load_salt
 from onenex.pairs.showing.contact import write_contact_sheet
@@ -29,7 +30,8 @@ from tests.pairs.judge import Judgement, judge, words
 from tests.pairs.kills import Build, differences
 from tests.pairs.leaks import leaks
 
-FIRST, LATER = Settings(), Settings(test_share=1.0)
+OWNED = Making(source="whose scans these are", licence="what may be done with them")
+FIRST, LATER = Settings(making=OWNED), Settings(making=OWNED, test_share=1.0)
 """So few patients are all needed to train on, unless all are asked for."""
 
 
@@ -108,6 +110,10 @@ def test_every_true_pair_is_found_and_no_false_one(story: Story) -> None:
     assert not found.false, str(found)
     assert (found.repeats_missed, found.repeats_false) == ((), ())
     assert found.n_slices_accepted >= 0.8 * found.n_slices
+
+
+def test_every_row_says_whose_it_is_and_what_may_be_done_with_it(story: Story) -> None:
+    assert {(row.source, row.licence) for row in story.simulated.rows} == {(OWNED.source, OWNED.licence)}
 
 
 def test_registration_is_within_a_fraction_of_a_pixel(story: Story) -> None:

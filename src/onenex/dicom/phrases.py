@@ -83,8 +83,8 @@ T1 = re.compile(r"(?<![a-z0-9])(?:sag|ax|tra|cor|ob)?t1(?![0-9])|(?<![a-z])(?:mp
 T2 = re.compile(r"(?<![a-z0-9])(?:sag|ax|tra|cor|ob)?t2(?![0-9])|(?<![a-z])(?:haste|ssfse|sshtse|ciss|fiesta)(?![a-z])")
 
 FAT_SUPPRESSED = re.compile(
-    r"(?<![a-z])(?:fs|(?:pd|t1|t2|pdw|t2w|t1w)fs|fat ?sat\w*|fatsup\w*|fat supp?\w*|sp(?:ai|i)r|stir|tirm|chess|fettges\w*|fettunter\w*|fettsupp?\w*"
-    r"|we|wats|proset)(?![a-z])|压脂|壓脂|抑脂|脂肪抑制|脂肪饱和"
+    r"(?<![a-z])(?:fs|(?:pd|t1|t2|pdw|t2w|t1w)fs|fat ?sat\w*|fatsup\w*|fat supp?\w*|sp(?:ai|i)r|stir|tirm(?!.*dark ?fluid)|chess"
+    r"|fettges\w*|fettunter\w*|fettsupp?\w*|we|wats|proset)(?![a-z])|压脂|壓脂|抑脂|脂肪抑制|脂肪饱和"
 )
 ACCELERATION = re.compile(
     r"(?<![a-z0-9])(?:p|i ?pat|grappa|m?sense|asset|arc|caipi\w*|cs sense|cs)[ =x]?([1-9](?:[.][0-9])?)(?![0-9])(?:s([1-9]))?(?![a-z0-9])"

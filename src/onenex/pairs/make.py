@@ -38,6 +38,10 @@ class Making:
     limits: Limits = field(default_factory=Limits)
     accelerations: tuple[float, ...] = ACCELERATIONS
     """Settings made from repeats, and drawn for synthetic scans."""
+    source: str = ""
+    """Whose scans these are, and …"""
+    licence: str = ""
+    """… what may be done with them: goes into the rows, and from there into the card of weights trained on them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,9 +195,10 @@ def _row(job: Job, k: int, told: Mapping[str, Any]) -> Row:
         "column_spacing_mm": None if geometry is None else geometry.spacing_mm[1],
         "slice_thickness_mm": None if geometry is None else geometry.slice_thickness_mm,
     }
+    owned = {"source": job.making.source, "licence": job.making.licence}
     named = {"id": job.id, "kind": job.kind, "split": "train", "patient": job.patient, "study": job.study, "slice": k}
     ends = {"series": job.series[0], "reference_series": job.series[-1] if len(job.series) > 1 and job.kind == "pairs" else ""}
-    return Row(**(values | named | ends | dict(told)))
+    return Row(**(values | owned | named | ends | dict(told)))
 
 
 _TIMES = ("echo_time_ms", "repetition_time_ms", "inversion_time_ms", "flip_angle_deg", "b_value")

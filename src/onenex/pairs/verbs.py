@@ -31,6 +31,7 @@ def build(  # noqa: PLR0913 - the options of a command
     salt: Path | None = None,
     names: tuple[Sequence[str] | None, Sequence[str] | None] = (None, None),
     accelerations: Sequence[float] | None = None,
+    owner: tuple[str, str] = ("", ""),
     test_share: float = 0.15,
     workers: int = 0,
     synthetic: bool = False,
@@ -46,6 +47,8 @@ def build(  # noqa: PLR0913 - the options of a command
         Patterns of the descriptions of fast scans and of references; None = those of `Rules`.
     accelerations
         Settings made from repeats; None = 3, 2 and 1.5.
+    owner
+        Source and licence, as the card of weights trained on the folder will name them.
 
     Raises
     ------
@@ -56,7 +59,7 @@ def build(  # noqa: PLR0913 - the options of a command
         raise DataError(f"acceleration {min(accelerations or ()):g}: give numbers above 1")
     fast, reference = (tuple(patterns or ()) for patterns in names)
     rules = replace(Rules(), fast_names=fast or Rules().fast_names, reference_names=reference)
-    making = replace(Making(), accelerations=tuple(accelerations)) if accelerations else Making()
+    making = Making(accelerations=tuple(accelerations or Making().accelerations), source=owner[0], licence=owner[1])
     settings = Settings(rules=rules, making=making, test_share=test_share, workers=workers, synthetic=synthetic)
     found = build_folder(source, output, index=index or default_index(source), salt=salt, settings=settings, progress=progress)
     sheet = write_contact_sheet(output, output / SHEET)
