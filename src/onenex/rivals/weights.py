@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
@@ -65,7 +64,21 @@ def load(path: Path | None = None) -> Rivals:
     WeightsMismatch
         The file is missing, is no safetensors file, or holds other networks.
     """
-    return _load(path or bundled_path())
+    path = path or bundled_path()
+    card = read_card(path)
+    loaded: dict[str, Sized] = {}
+    try:
+        with safe_open(str(path), framework="pt") as stream:
+            tensors = {name: stream.get_tensor(name).float() for name in stream.keys()}  # noqa: SIM118 - not a dict
+        for name, kind in _KINDS.items():
+            shape = json.loads(card[name])
+            network = kind(tuple(shape["widths"]), shape["depth"])
+            network.load_state_dict({key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")})
+            network.eval().requires_grad_(False)
+            loaded[name] = network
+    except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise WeightsMismatch(f"{path}: the tensors do not fit the rivals' networks ({error}): train them again with `{_RETRAIN}`") from error
+    return Rivals(**loaded)  # type: ignore[arg-type]
 
 
 def read_card(path: Path | None = None) -> dict[str, str]:
@@ -85,21 +98,3 @@ def read_card(path: Path | None = None) -> dict[str, str]:
     if card.get("format") != FORMAT:
         raise WeightsMismatch(f"{path}: format '{card.get('format')}' instead of '{FORMAT}': train the rivals again with `{_RETRAIN}`")
     return card
-
-
-@lru_cache(maxsize=4)
-def _load(path: Path) -> Rivals:
-    card = read_card(path)
-    loaded: dict[str, Sized] = {}
-    try:
-        with safe_open(str(path), framework="pt") as stream:
-            tensors = {name: stream.get_tensor(name).float() for name in stream.keys()}  # noqa: SIM118 - not a dict
-        for name, kind in _KINDS.items():
-            shape = json.loads(card[name])
-            network = kind(tuple(shape["widths"]), shape["depth"])
-            network.load_state_dict({key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")})
-            network.eval().requires_grad_(False)
-            loaded[name] = network
-    except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise WeightsMismatch(f"{path}: the tensors do not fit the rivals' networks ({error}): train them again with `{_RETRAIN}`") from error
-    return Rivals(**loaded)  # type: ignore[arg-type]
