@@ -22,8 +22,8 @@ SMOOTHING = 1.0
 """Gaussian before the reference is parted, pixels."""
 TOP_PERCENTILE = 99.5
 """Of the foreground: brighter pixels (vessels) count as this bright when thresholds are sought."""
-LEAST_PIXELS = 64
-"""Smaller classes are no tissue."""
+LEAST_PIXELS, LEAST_SHARE = 64, 0.05
+"""Classes of fewer pixels, or of less of the foreground, are no tissue but the border between two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ def tissues(reference: Image, mask: Mask) -> Tissues | None:
     Returns
     -------
     Tissues | None
-        None where the foreground doesn't show three classes, or no two neighbours of `LEAST_PIXELS`.
+        None where the foreground doesn't show two classes large enough.
 
     Source
     ------
@@ -73,11 +73,11 @@ def tissues(reference: Image, mask: Mask) -> Tissues | None:
     if np.count_nonzero(counts) < CLASSES:
         return None
     level = np.digitize(smooth, threshold_multiotsu(values, CLASSES, nbins=BINS))
-    classes = [mask & (level == one) for one in range(CLASSES)]
-    pairs = [(a, b) for a, b in pairwise(classes) if min(int(a.sum()), int(b.sum())) >= LEAST_PIXELS]
-    if not pairs:
+    least = max(LEAST_PIXELS, LEAST_SHARE * int(mask.sum()))
+    classes = [tissue for one in range(CLASSES) if int((tissue := mask & (level == one)).sum()) >= least]
+    if len(classes) < 2:
         return None
-    darker, brighter = min(pairs, key=lambda pair: float(reference[pair[1]].mean() - reference[pair[0]].mean()))
+    darker, brighter = min(pairwise(classes), key=lambda pair: float(reference[pair[1]].mean() - reference[pair[0]].mean()))
     contrast = float(reference[brighter].mean(dtype=np.float64) - reference[darker].mean(dtype=np.float64))
     return Tissues(darker=darker, brighter=brighter, contrast=contrast) if contrast > 0 else None
 

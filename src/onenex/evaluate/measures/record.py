@@ -45,6 +45,8 @@ class Measures:
     """Pixels; NaN over the whole slice and with fewer than `sharpness.LEAST_EDGES` edges."""
     edge_fwhm_ratio: float
     """To the reference; NaN like `edge_fwhm`."""
+    edge_height_ratio: float
+    """Height of the edges over that in the reference; NaN like `edge_fwhm`."""
     n_edges: int
     """0 over the whole slice: edges are looked for in the foreground only."""
     cnr: float
@@ -75,6 +77,7 @@ class _Region:
     foreground: bool
     spectrum: resolution.Spectrum
     patterns: removed.Patterns | None
+    blocks: removed.Blocks
     noise_neighbours: float
 
 
@@ -107,12 +110,14 @@ def prepare(reference: Image, mask: Mask, *, data_range: float, measured: Image 
     damage, steepness = removed.edge_patterns(reference)
 
     def region(where: Mask, foreground: bool) -> _Region:
+        blocks = removed.blocks(where)
         return _Region(
             mask=where,
             foreground=foreground,
             spectrum=resolution.spectrum(reference, resolution.window(reference.shape, where if foreground else None)),
             patterns=None if measured is None else removed.patterns(damage, steepness, where, (reference, measured)),
-            noise_neighbours=NAN if measured is None else removed.neighbour_correlation(reference - measured, where),
+            blocks=blocks,
+            noise_neighbours=NAN if measured is None else removed.neighbour_correlation(reference - measured, blocks),
         )
 
     return Target(
@@ -129,7 +134,19 @@ def prepare(reference: Image, mask: Mask, *, data_range: float, measured: Image 
 
 
 def measure_slice(image: Image, target: Target, *, noise_sigma: Image | None = None, lpips: Lpips | None = None) -> SliceMeasures:
-    """Measure one slice against a prepared reference; arguments as in `measure`, without their first axis.
+    """Measure one slice against a prepared reference.
+
+    Parameters
+    ----------
+    image
+        (row, column), the unit of the reference.
+    target
+        Of `prepare`.
+    noise_sigma
+        (row, column), noise of `image` where a map of it exists (a measured image has one, a restored one hasn't): the CNR then counts
+        that noise, not what differs from the reference. Don't compare the two kinds.
+    lpips
+        As in `measure`.
 
     Raises
     ------
@@ -152,7 +169,6 @@ def measure(
     *,
     measured: FloatImages | None = None,
     reference_variance: FloatImages | None = None,
-    noise_sigma: FloatImages | None = None,
     lpips: Lpips | None = None,
 ) -> list[SliceMeasures]:
     """Measure every slice of a stack. For several stacks against one reference, `prepare` each slice once.
@@ -170,8 +186,6 @@ def measure(
     reference_variance
         (slice, row, column), noise of the reference (`repeats.independent_reference`); subtracted from squared errors, so MSE, PSNR,
         NRMSE and CNR are unbiased. SSIM, MS-SSIM, ring correlation and edges see the reference as it is.
-    noise_sigma
-        (slice, row, column), noise of `images` where a map of it exists; the CNR then counts that, not what differs from the reference.
     lpips
         From `perceptual.load`; None leaves LPIPS out. In the foreground all pixels outside the mask are those of the reference.
 
@@ -184,9 +198,9 @@ def measure(
         raise DataError(f"images {images.shape} and reference {reference.shape} must be (slice, row, column) of one shape")
     found = []
     for index in range(len(images)):
-        own, variance, sigma = (None if one is None else one[index] for one in (measured, reference_variance, noise_sigma))
+        own, variance = (None if one is None else one[index] for one in (measured, reference_variance))
         target = prepare(reference[index], mask[index], data_range=data_range, measured=own, reference_variance=variance)
-        found.append(measure_slice(images[index], target, noise_sigma=sigma, lpips=lpips))
+        found.append(measure_slice(images[index], target, lpips=lpips))
     return found
 
 
@@ -230,6 +244,7 @@ def _in_region(
         removed_neighbours=neighbours,
         edge_fwhm=widths.fwhm,
         edge_fwhm_ratio=widths.ratio,
+        edge_height_ratio=widths.height_ratio,
         n_edges=widths.n_edges,
         cnr=tissue.cnr,
         contrast_ratio=tissue.ratio,
@@ -243,7 +258,7 @@ def _removed(image: Image, target: Target, region: _Region) -> tuple[float, floa
         return NAN, NAN
     gone = image - target.measured
     edges = NAN if region.patterns is None else removed.edge_correlation(gone, region.patterns)
-    return edges, removed.neighbour_correlation(gone, region.mask) - region.noise_neighbours
+    return edges, removed.neighbour_correlation(gone, region.blocks) - region.noise_neighbours
 
 
 def _contrast(image: Image, target: Target, noise_sigma: Image | None) -> contrast.Contrast:
@@ -259,7 +274,7 @@ def _lpips(image: Image, target: Target, region: _Region, lpips: Lpips) -> float
     return float(lpips.distance(shown[None], target.reference[None], data_range=target.data_range)[0])
 
 
-_NO_EDGES = sharpness.Sharpness(fwhm=NAN, ratio=NAN, n_edges=0)
+_NO_EDGES = sharpness.Sharpness(fwhm=NAN, ratio=NAN, height_ratio=NAN, n_edges=0)
 _NO_CONTRAST = contrast.Contrast(cnr=NAN, ratio=NAN)
 
 
@@ -267,7 +282,7 @@ def _nothing() -> Measures:
     """Return the record of an empty region."""
     return Measures(
         n_pixels=0, mse=NAN, psnr=NAN, nrmse=NAN, ssim=NAN, ms_ssim=NAN, frc_seventh=NAN, frc_half=NAN, removed_edges=NAN,
-        removed_neighbours=NAN, edge_fwhm=NAN, edge_fwhm_ratio=NAN, n_edges=0, cnr=NAN, contrast_ratio=NAN, lpips=NAN,
+        removed_neighbours=NAN, edge_fwhm=NAN, edge_fwhm_ratio=NAN, edge_height_ratio=NAN, n_edges=0, cnr=NAN, contrast_ratio=NAN, lpips=NAN,
     )  # fmt: skip
 
 

@@ -42,12 +42,24 @@ class Patterns:
     """What isn't counted: a constant, and the bias of noise at each level of the reference (the Rician floor); orthonormal to all others."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Blocks:
+    """Blocks of one region."""
+
+    weight: Values
+    """(block row, row, block column, column), 1 inside the region."""
+    pixels: Values
+    """(block row, block column), inside the region."""
+    pairs: Values
+    """Neighbours along rows or columns, both inside."""
+
+
 def edge_patterns(reference: Image) -> tuple[Values, Values]:
     """Return the patterns (4, row, column) of a reference (row, column), and how steep it is (row, column)."""
     image = np.asarray(reference, dtype=np.float64)
-    fine, coarse, coarser = (ndimage.gaussian_filter(image, width, truncate=3) for width in (FINE, COARSE, 2 * COARSE))
+    fine, coarse = (ndimage.gaussian_filter(image, width, truncate=3) for width in (FINE, COARSE))
     slopes = np.gradient(fine)
-    return np.stack([*slopes, ndimage.laplace(fine), coarse - coarser]), np.hypot(*slopes)
+    return np.stack([*slopes, ndimage.laplace(fine), ndimage.laplace(coarse)]), np.hypot(*slopes)
 
 
 def patterns(damage: Values, steepness: Values, region: Mask, levels: tuple[Image, Image]) -> Patterns | None:
@@ -107,7 +119,15 @@ def _level_bias(difference_N: Values, level_N: Values) -> Values:
     return bias
 
 
-def neighbour_correlation(removed: Image, region: Mask) -> float:
+def blocks(region: Mask) -> Blocks:
+    """Prepare a region (row, column) for `neighbour_correlation`."""
+    weight = _parted(region)
+    pixels = weight.sum(axis=(1, 3))
+    pairs = (weight[:, :-1] * weight[:, 1:]).sum(axis=(1, 3)) + (weight[..., :-1] * weight[..., 1:]).sum(axis=(1, 3))
+    return Blocks(weight=weight, pixels=pixels, pairs=pairs)
+
+
+def neighbour_correlation(removed: Image, found: Blocks) -> float:
     """Return the correlation of neighbouring pixels of what was removed: the median over blocks, of rows and columns together.
 
     Each block loses its mean first. 0 for white noise (but for −1 / 256), positive for structure and for noise with colour, negative where the
@@ -115,25 +135,28 @@ def neighbour_correlation(removed: Image, region: Mask) -> float:
 
     Parameters
     ----------
-    removed, region
+    removed
         (row, column).
+    found
+        Of `blocks`.
 
     Returns
     -------
     float
         −1…1; NaN without a block that shows anything.
     """
-    rows, columns = (n - n % BLOCK for n in removed.shape)
-    weight = region[:rows, :columns].astype(np.float64)
-    values = np.asarray(removed[:rows, :columns], dtype=np.float64) * weight
-    shape = (rows // BLOCK, BLOCK, columns // BLOCK, BLOCK)
-    weights, blocks = weight.reshape(shape), values.reshape(shape)
-    pixels = weights.sum(axis=(1, 3), keepdims=True)
-    blocks = (blocks - blocks.sum(axis=(1, 3), keepdims=True) / np.maximum(pixels, 1)) * weights
-    power = np.square(blocks).sum(axis=(1, 3))
-    products = (blocks[:, :-1] * blocks[:, 1:]).sum(axis=(1, 3)) + (blocks[..., :-1] * blocks[..., 1:]).sum(axis=(1, 3))
-    pairs = (weights[:, :-1] * weights[:, 1:]).sum(axis=(1, 3)) + (weights[..., :-1] * weights[..., 1:]).sum(axis=(1, 3))
-    seen = (pixels[:, 0, :, 0] >= LEAST_SHARE * BLOCK**2) & (power > 0)
+    values = _parted(removed) * found.weight
+    mean = values.sum(axis=(1, 3)) / np.maximum(found.pixels, 1)
+    values = (values - mean[:, None, :, None]) * found.weight
+    power = np.einsum("iajb,iajb->ij", values, values)
+    seen = (found.pixels >= LEAST_SHARE * BLOCK**2) & (power > 0)
     if not seen.any():
         return float("nan")
-    return float(np.median((products[seen] / pairs[seen]) / (power[seen] / pixels[:, 0, :, 0][seen])))
+    products = np.einsum("iajb,iajb->ij", values[:, :-1], values[:, 1:]) + np.einsum("iajb,iajb->ij", values[..., :-1], values[..., 1:])
+    return float(np.median((products[seen] / found.pairs[seen]) / (power[seen] / found.pixels[seen])))
+
+
+def _parted(image: Image | Mask) -> Values:
+    """Return (block row, row, block column, column) of the whole blocks of an image."""
+    rows, columns = (n // BLOCK for n in image.shape)
+    return np.asarray(image[: rows * BLOCK, : columns * BLOCK], dtype=np.float64).reshape(rows, BLOCK, columns, BLOCK)

@@ -27,7 +27,7 @@ NYQUIST = 0.5
 TAPER = 0.1
 """Share of the slice's side over which it fades out at each end."""
 INSET, SOFT = 3, 2.0
-"""Pixels taken off a mask, and Gaussian that then softens it (standard deviation, pixels)."""
+"""Pixels taken off a mask, and Gaussian that then softens it (standard deviation, pixels) without reaching beyond it."""
 SMOOTHING = 3
 """Neighbouring rings whose mean is compared with a threshold."""
 _EMPTY = 1e-12
@@ -51,7 +51,7 @@ def window(shape: tuple[int, int], mask: Mask | None = None) -> Values:
     if mask is None:
         return taper
     inner = ndimage.minimum_filter(mask, 2 * INSET + 1, mode="constant", cval=0)
-    return np.asarray(taper * ndimage.gaussian_filter(inner.astype(np.float64), SOFT, truncate=2, mode="constant"))
+    return np.asarray(taper * ndimage.gaussian_filter(inner.astype(np.float64), SOFT, radius=INSET, mode="constant"))
 
 
 def spectrum(reference: Image, weight: Values) -> Spectrum:

@@ -1,4 +1,4 @@
-"""How wide edges are: strong straight edges of the reference, the same profiles in both images, an error function through each."""
+"""How wide edges are: strong straight edges of the reference, their mean profile in both images, an error function through each."""
 
 # shapes: E edge, L line along the edge, T sample across it, G template, 4 parameters
 
@@ -17,7 +17,7 @@ Image = NDArray[np.float32] | NDArray[np.float64]
 """(row, column)."""
 Values = NDArray[np.float64]
 
-REACH, STEP = 4.0, 0.5
+REACH, STEP = 3.5, 0.5
 """Half length of a profile and distance of its samples, pixels."""
 LINES = (-2.0, -1.0, 0.0, 1.0, 2.0)
 """Parallel profiles that are averaged, pixels along the edge."""
@@ -25,21 +25,21 @@ SMOOTHING = 1.0
 """Gaussian before gradients are looked at, pixels."""
 APART = 5
 """Side of the neighbourhood in which only the steepest point is an edge, pixels."""
-STRAIGHT = 0.95
+STRAIGHT = 0.92
 """Cosine of the most that the gradient may turn over `TURN` pixels along the edge, to either side."""
 TURN = 3.0
-MAX_CANDIDATES, MAX_EDGES = 240, 120
+MAX_CANDIDATES, MAX_EDGES = 200, 120
 """The steepest that are fitted in the reference, and the best of them that are kept."""
 LEAST_EDGES = 10
 """With fewer there is no median worth reporting."""
 LEAST_STEP = 0.08
 """Height of an edge in the reference, share of the data range."""
-MISFIT = 0.07
+MISFIT = 0.08
 """Root mean square of what the error function misses in the reference, share of the height: more is no single edge."""
 WIDEST = 6.0
 """FWHM in the reference, pixels: wider slopes are no edges, and don't fit into a profile."""
-LOST = 0.2
-"""Height in the image over that in the reference below which the edge is gone: its width counts as infinite."""
+OFF_CENTRE = 1.0
+"""Pixels between the steepest pixel and the centre of its edge, at most."""
 FWHM = 2 * float(np.sqrt(2 * np.log(2)))
 """Full width at half maximum over standard deviation of a Gaussian."""
 _WIDTHS, _CENTRES = np.geomspace(0.25, 4.0, 21), np.arange(-2.0, 2.01, 0.25)
@@ -53,26 +53,32 @@ class Edges:
     """Edges of a reference slice."""
 
     places: Values
-    """(2, edge, line, sample): row and column of every sample."""
-    height_E: Values
+    """(2, edge, line, sample): row and column of every sample, the middle one where the reference rises through its half."""
     fwhm_E: Values
-    """Pixels."""
+    """Width of each in the reference, pixels."""
+    height: float
+    fwhm: float
+    """Of their mean profile in the reference; NaN with fewer than `LEAST_EDGES`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sharpness:
-    """Edges of an image beside those of its reference."""
+    """Edges of an image beside those of its reference; NaN with fewer than `LEAST_EDGES`."""
 
     fwhm: float
-    """Median over the edges, pixels; NaN with fewer than `LEAST_EDGES`."""
+    """Of the mean profile, pixels."""
     ratio: float
-    """Median over the edges of width in the image / width in the reference: 1 as sharp, more is blurred."""
+    """That over the reference's: 1 as sharp, more is blurred."""
+    height_ratio: float
+    """Height of the mean profile over the reference's: 1 as high, less is lost contrast or lost edges."""
     n_edges: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Fit:
     height_E: Values
+    centre_E: Values
+    """Pixels from the middle of the profile."""
     fwhm_E: Values
     misfit_E: Values
     """Root mean square of the residual, unit of the profiles."""
@@ -93,29 +99,38 @@ def find_edges(reference: Image, mask: Mask, data_range: float) -> Edges:
     """
     rows, columns, normals = _candidates(np.asarray(reference, dtype=np.float64), mask, LEAST_STEP * data_range)
     places = _places(rows, columns, normals)
-    found = _fit(_profiles(reference, places)) if len(rows) else _nothing()
+    if not len(rows):
+        return Edges(places=places, fwhm_E=np.zeros(0), height=float("nan"), fwhm=float("nan"))
+    smooth = _interpolated(reference)
+    found = _fit(_profiles(smooth, places))
     good = (found.height_E >= LEAST_STEP * data_range) & (found.misfit_E <= MISFIT * found.height_E) & (found.fwhm_E <= WIDEST)
-    kept = np.flatnonzero(good)[:MAX_EDGES]
-    return Edges(places=places[:, kept], height_E=found.height_E[kept], fwhm_E=found.fwhm_E[kept])
+    kept = np.flatnonzero(good & (np.abs(found.centre_E) <= OFF_CENTRE))[:MAX_EDGES]
+    centred = places[:, kept] + (normals[:, kept] * found.centre_E[kept])[:, :, None, None]
+    fwhm, height = _of_mean(smooth, centred)
+    return Edges(places=centred, fwhm_E=found.fwhm_E[kept], fwhm=fwhm, height=height)
 
 
 def sharpness(image: Image, edges: Edges) -> Sharpness:
     """Measure the edges of a reference in an image (row, column) of the same slice.
 
     The edge spread function is taken for an error function, b + a·½[1 + erf((t − c) / √2 s)], and its width is that of its
-    derivative: FWHM = 2.355 s. It holds the width of a pixel, and in both images alike what is bent or oblique about the edge.
+    derivative: FWHM = 2.355 s. It holds the width of a pixel, and in both images alike what is bent about the edges.
 
     Source
     ------
     The edge method of ISO 12233 and IEC 62220-1, with a parametric edge spread function in place of its numerical derivative, and
     edges that the anatomy offers.
     """
-    n_edges = len(edges.fwhm_E)
-    if n_edges < LEAST_EDGES:
-        return Sharpness(fwhm=float("nan"), ratio=float("nan"), n_edges=n_edges)
-    found = _fit(_profiles(image, edges.places))
-    fwhm_E = np.where(found.height_E > LOST * edges.height_E, found.fwhm_E, np.inf)
-    return Sharpness(fwhm=_median(fwhm_E), ratio=_median(fwhm_E / edges.fwhm_E), n_edges=n_edges)
+    fwhm, height = _of_mean(_interpolated(image), edges.places)
+    return Sharpness(fwhm=fwhm, ratio=fwhm / edges.fwhm, height_ratio=height / edges.height, n_edges=len(edges.fwhm_E))
+
+
+def _of_mean(coefficients: Values, places: Values) -> tuple[float, float]:
+    """Return width and height of the mean profile. Noise averages out of it before the fit, which alone would take noise for steepness."""
+    if places.shape[1] < LEAST_EDGES:
+        return float("nan"), float("nan")
+    found = _fit(_profiles(coefficients, places).mean(axis=0, keepdims=True))
+    return float(found.fwhm_E[0]), float(found.height_E[0])
 
 
 def _candidates(reference: Values, mask: Mask, least_step: float) -> tuple[Values, Values, Values]:
@@ -154,9 +169,14 @@ def _places(rows: Values, columns: Values, normals: Values) -> Values:
     return np.asarray(centres + normals[:, :, None, None] * _ALONG + tangents[:, :, None, None] * np.array(LINES)[:, None])
 
 
-def _profiles(image: Image, places: Values) -> Values:
-    """Return (E, T): cubic interpolation, mean over the parallel lines."""
-    sampled = ndimage.map_coordinates(np.asarray(image, dtype=np.float64), places, order=3, mode="mirror")
+def _interpolated(image: Image) -> Values:
+    """Return the coefficients of the cubic spline through an image."""
+    return np.asarray(ndimage.spline_filter(np.asarray(image, dtype=np.float64), order=3, mode="mirror"))
+
+
+def _profiles(coefficients: Values, places: Values) -> Values:
+    """Return (E, T), the mean over the parallel lines."""
+    sampled = ndimage.map_coordinates(coefficients, places, order=3, mode="mirror", prefilter=False)
     return np.asarray(sampled.mean(axis=1))
 
 
@@ -177,7 +197,7 @@ def _fit(profiles_ET: Values) -> _Fit:
         centre, width = np.where(better, new_centre, centre), np.where(better, new_width, width)
         error, height = np.where(better, new_error, error), np.where(better, new_height, height)
         damping = np.where(better, damping / 5, damping * 10)
-    return _Fit(height_E=height, fwhm_E=FWHM * width, misfit_E=np.sqrt(error / len(_ALONG)))
+    return _Fit(height_E=height, centre_E=centre, fwhm_E=FWHM * width, misfit_E=np.sqrt(error / len(_ALONG)))
 
 
 def _error(profiles_ET: Values, centre_E: Values, width_E: Values) -> tuple[Values, Values]:
@@ -215,13 +235,3 @@ def _templates() -> tuple[Values, Values, Values]:
     shapes = special.ndtr((_ALONG - centres[:, None]) / widths[:, None])
     shapes -= shapes.mean(axis=1, keepdims=True)
     return widths, centres, shapes / np.linalg.norm(shapes, axis=1, keepdims=True)
-
-
-def _nothing() -> _Fit:
-    empty = np.zeros(0)
-    return _Fit(height_E=empty, fwhm_E=empty, misfit_E=empty)
-
-
-def _median(values: Values) -> float:
-    """Return the median, infinite where half of the values or more are."""
-    return float(np.sort(values)[len(values) // 2])

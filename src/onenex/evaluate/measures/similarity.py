@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,8 @@ class Scale:
     reference: Values
     mean: Values
     variance: Values
+    beyond: Literal["reflect", "mirror"]
+    """How images go on beyond their border: with the last pixel twice (scikit-image, finest scale) or once (torchmetrics, the others)."""
 
 
 def psnr(mse: Values, data_range: float) -> Values:
@@ -105,8 +108,9 @@ def scales(reference: Images) -> tuple[Scale, ...]:
         raise DataError(f"SSIM needs slices of at least {SSIM_WINDOW} × {SSIM_WINDOW} pixels, not {here.shape[-2:]}")
     found: list[Scale] = []
     while len(found) < len(WEIGHTS) and min(here.shape[-2:]) >= SSIM_WINDOW:
-        mean = _window(here)
-        found.append(Scale(reference=here, mean=mean, variance=_window(np.square(here)) - np.square(mean)))
+        beyond: Literal["reflect", "mirror"] = "mirror" if found else "reflect"
+        mean = _window(here, beyond)
+        found.append(Scale(reference=here, mean=mean, variance=_window(np.square(here), beyond) - np.square(mean), beyond=beyond))
         here = halved(here)
     return tuple(found)
 
@@ -126,12 +130,12 @@ def ssim_maps(images: Values, scale: Scale, data_range: float) -> tuple[Values, 
     Source
     ------
     Wang et al., IEEE Trans. Image Process. 13:600 (2004), eq. 13, with their settings: Gaussian window of standard deviation 1.5,
-    11 pixels wide, K₁ 0.01, K₂ 0.03, population covariance. Images go on as their mirror images beyond the border.
+    11 pixels wide, K₁ 0.01, K₂ 0.03, population covariance.
     """
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
-    mean = _window(images)
-    variance = _window(np.square(images)) - np.square(mean)
-    covariance = _window(images * scale.reference) - mean * scale.mean
+    mean = _window(images, scale.beyond)
+    variance = _window(np.square(images), scale.beyond) - np.square(mean)
+    covariance = _window(images * scale.reference, scale.beyond) - mean * scale.mean
     contrast_structure = (2 * covariance + c2) / (variance + scale.variance + c2)
     luminance = (2 * mean * scale.mean + c1) / (np.square(mean) + np.square(scale.mean) + c1)
     return luminance * contrast_structure, contrast_structure
@@ -140,7 +144,7 @@ def ssim_maps(images: Values, scale: Scale, data_range: float) -> tuple[Values, 
 def ssim(similarity: Values, mask: Mask | None = None) -> Values:
     """Return the mean of maps of similarity (..., row, column) over a mask; without one over all windows that lie inside the slice.
 
-    The second is the number that scikit-image and torchmetrics print.
+    The second is the number that scikit-image prints. torchmetrics has the same map, but counts windows that reach beyond the border.
     """
     return region_mean(similarity, mask) if mask is not None else region_mean(_inner(similarity), None)
 
@@ -153,8 +157,8 @@ def ms_ssim(maps: Sequence[tuple[Values, Values]], mask: Mask | None = None) -> 
     maps
         Of `pyramid`. Fewer than five scales get the exponents of the finest ones, divided by their sum.
     mask
-        (..., row, column) at the finest scale; at coarser ones a pixel counts by its share of the mask. None = all windows that lie
-        inside the slice at their scale, as in torchmetrics.
+        (..., row, column) at the finest scale; at coarser ones a pixel counts by its share of the mask. None = as torchmetrics: all
+        windows that lie inside the slice, at the coarsest scale those beyond its border too.
 
     Source
     ------
@@ -164,8 +168,8 @@ def ms_ssim(maps: Sequence[tuple[Values, Values]], mask: Mask | None = None) -> 
     weight = None if mask is None else np.asarray(mask, dtype=np.float64)
     product: Values = np.ones(maps[0][0].shape[:-2])
     for level, ((whole, contrast_structure), exponent) in enumerate(zip(maps, exponents, strict=True)):
-        values = whole if level == len(maps) - 1 else contrast_structure
-        mean = region_mean(_inner(values), None) if weight is None else region_mean(values, weight)
+        values = whole if level == len(maps) - 1 else contrast_structure if weight is not None else _inner(contrast_structure)
+        mean = region_mean(values, weight)
         product = product * np.maximum(mean, 0) ** exponent
         weight = None if weight is None else halved(weight)
     return product
@@ -197,9 +201,9 @@ def halved(images: Values) -> Values:
     return np.asarray((even[..., ::2, ::2] + even[..., 1::2, ::2] + even[..., ::2, 1::2] + even[..., 1::2, 1::2]) / 4)
 
 
-def _window(images: Values) -> Values:
+def _window(images: Values, beyond: Literal["reflect", "mirror"]) -> Values:
     """Return the mean under the window of SSIM at every pixel."""
-    return np.asarray(ndimage.gaussian_filter(images, DEVIATION, radius=_BORDER, mode="reflect", axes=(-2, -1)))
+    return np.asarray(ndimage.gaussian_filter(images, DEVIATION, radius=_BORDER, mode=beyond, axes=(-2, -1)))
 
 
 def _inner(values: Values) -> Values:
