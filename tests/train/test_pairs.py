@@ -16,7 +16,8 @@ from onenex.text.phrases import UNKNOWNS
 from onenex.train.config import PhaseConfig, TrainConfig
 from onenex.train.dataset import Batch, draw_batch, load_scans
 from onenex.train.losses import restoration_loss
-from onenex.train.pairs import brightness, prepare, raise_floor, shift, spread_of_pair
+from onenex.physics.scale import brightness
+from onenex.train.pairs import prepare, raise_floor, shift, spread_of_pair
 from onenex.train.recipes import RECIPES
 from onenex.train.validate import validate_degradation, validate_restoration
 from tests.train.packed_pairs import ABOUT, SIGMA, magnitude, pair_of, phantom, write_site

@@ -22,6 +22,7 @@ from rich.console import Console
 from onenex import model as models
 from onenex.evaluate import ablation_files, ablation_speed, ablation_table, perceptual
 from onenex.evaluate.ablation_table import DEFAULT_NAME, FAST, GUARDED, INPUT, NO_TEXT, WRONG_TEXT, Measured
+from onenex.evaluate.fingerprint import fingerprint
 from onenex.evaluate.trials import PIXELS, Plan, Trial, files, slices_worth, trials
 from onenex.model import Settings
 from onenex.model.reddiff import DEFAULT, PRESETS
@@ -166,7 +167,7 @@ def _key(bench: Bench, variant: Variant) -> str:
     preset = variant.settings and PRESETS.get(str(variant.settings.preset))
     plan = (bench.plan.split, bench.plan.slices, bench.plan.quick)
     parts = (bench.model.weights_hash, variant, preset, plan, str(bench.model.device), torch.get_num_threads(), bench.lpips is not None)
-    return ablation_files.fingerprint(repr(parts))
+    return fingerprint(repr(parts), ablation_files.CODE)
 
 
 def foretell(infos: Sequence[ScanInfo], plan: Plan, variants: Sequence[Variant]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import math
 import os
@@ -12,7 +11,6 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import onenex
 from onenex.errors import DataError
 from onenex.evaluate.ablation_table import COLUMNS, FAST, GROUPINGS, Grid, Measured, grouped, mean_of, milliseconds, overall, paired
 from onenex.evaluate.rows import Finding
@@ -34,17 +32,6 @@ CODE = (
 
 Done = dict[tuple[str, str, str], Measured]
 """(key, file, condition) → measurement."""
-
-
-def fingerprint(text: str) -> str:
-    """Return 12 hex digits that change with `text` and with the code that measures."""
-    root = Path(onenex.__file__).parent
-    digest = hashlib.sha256(text.encode())
-    for name in CODE:
-        place = root / name
-        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def resume(path: Path, keys: Set[str]) -> Done:

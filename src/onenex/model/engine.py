@@ -41,6 +41,12 @@ class Model:
         self.weights_hash = weights.hash
         self._networks = _on_device(weights, device)
 
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """Modes that the weights know."""
+        whole = self._networks.prior is not None and self._networks.degradation is not None
+        return ("fast", "full") if whole else ("fast",)
+
     def denoise(
         self,
         images: FloatImages,

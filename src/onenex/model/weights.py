@@ -47,6 +47,8 @@ class Weights(Networks):
     """The model card: recipe, training data and licences, figures."""
     hash: str
     """First 12 hex digits of the file's SHA-256."""
+    path: Path
+    """The file."""
 
 
 def bundled_path() -> Path:
@@ -105,7 +107,7 @@ def load_weights(path: Path | None = None) -> Weights:
         raise WeightsMismatch(f"{path}: the tensors do not fit the networks: {error}") from error
     if "phrases" in card:
         parts["phrases"] = PhraseTable.from_tensors(_under("phrases", tensors), card["phrases"])
-    return Weights(card=card, hash=file_hash(path), **parts)
+    return Weights(card=card, hash=file_hash(path), path=path, **parts)
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

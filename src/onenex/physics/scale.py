@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+from scipy import ndimage
 
 from onenex.series import FloatImages
 
@@ -39,3 +40,14 @@ def series_scale(stacks: Iterable[FloatImages]) -> float:
     values = np.concatenate(samples)
     foreground = values[values > 0.1 * np.percentile(values, 99.9)]
     return float(np.percentile(foreground, 99.0))
+
+
+def brightness(fast: FloatImages, reference: FloatImages) -> float:
+    """Return the factor from the reference's brightness to that of the fast scan: median ratio in the brighter half of the foreground.
+
+    Both (slice, row, column), smoothed against the noise; where it is bright the Rician floor weighs little.
+    """
+    smooth = [ndimage.gaussian_filter(images, (0, 1.5, 1.5)) for images in (fast, reference)]
+    inside = smooth[1] > 0.1 * np.percentile(smooth[1], 99.9)
+    bright = inside & (smooth[1] >= np.median(smooth[1][inside]))
+    return float(np.median(smooth[0][bright] / smooth[1][bright]))

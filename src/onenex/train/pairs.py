@@ -12,7 +12,7 @@ from scipy import fft, ndimage
 
 from onenex.errors import DataError
 from onenex.physics import estimate, noise
-from onenex.physics.scale import series_scale
+from onenex.physics.scale import brightness, series_scale
 from onenex.scans import ScanInfo
 
 log = logging.getLogger(__name__)
@@ -151,17 +151,6 @@ def raise_floor(fast: Array, reference: Array, sigma: Array, ratio: float) -> Ar
     """
     blank = (fast <= 0) & (reference <= 0)
     return np.asarray(np.where(blank, 0, noise.rice_mean(reference, sigma * math.sqrt(1 - ratio))), dtype=np.float32)
-
-
-def brightness(fast: Array, reference: Array) -> float:
-    """Return the factor from the reference's brightness to that of the fast scan: median ratio in the brighter half of the foreground.
-
-    Both (slice, row, column), smoothed against the noise; where it is bright the Rician floor weighs little.
-    """
-    smooth = [ndimage.gaussian_filter(images, (0, 1.5, 1.5)) for images in (fast, reference)]
-    inside = smooth[1] > _FOREGROUND * np.percentile(smooth[1], 99.9)
-    bright = inside & (smooth[1] >= np.median(smooth[1][inside]))
-    return float(np.median(smooth[0][bright] / smooth[1][bright]))
 
 
 def check(images: Array, info: ScanInfo) -> None:

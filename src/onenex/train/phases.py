@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from onenex import seen
 from onenex.errors import WeightsMismatch
 from onenex.model.condition import tell
 from onenex.model.noise_level import NoiseLevel
@@ -61,6 +62,7 @@ def train(config: TrainConfig, data: Path, folder: Path, *, resume: bool = True,
     path = folder / "weights.safetensors"
     if crew().leads:
         save(path, result, card=model_card(config, scans, metrics=metrics_of(folder), start=start))
+        seen.note(path, [scan.info for scan in scans], None if start is None else start.path)
     return path
 
 

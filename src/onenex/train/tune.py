@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from onenex import seen
 from onenex.model.weights import Networks, Weights, save
 from onenex.text.tokens import PhraseTable
 from onenex.train.card import model_card
@@ -96,6 +97,7 @@ def tune(config: TrainConfig, data: Path, folder: Path, *, start: Weights, resum
     card["tuning"] = "; ".join(f"{verdict.network}: {verdict.kept} ({verdict.reason})" for verdict in verdicts)
     path = folder / "weights.safetensors"
     save(path, networks, card=card)
+    seen.note(path, [scan.info for scan in scans], start.path)
     return path
 
 

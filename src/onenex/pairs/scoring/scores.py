@@ -57,7 +57,7 @@ def align(fast: FloatImages, reference: FloatImages, inside: Mask | None = None)
     """Bring a reference to the brightness of the fast scan, by one number for the series.
 
     That is the median ratio in the brighter half of the foreground, both smoothed: there the Rician floor weighs little. As
-    `train.pairs.brightness`. There is no offset: a magnitude's zero is the same on every scan.
+    `physics.scale.brightness`. There is no offset: a magnitude's zero is the same on every scan.
     """
     scales = series_scale([fast]), series_scale([reference])
     first, second = np.float32(1 / scales[0]) * fast, np.float32(1 / scales[1]) * reference
