@@ -61,6 +61,16 @@ def test_the_strength_of_what_was_removed_does_not_matter(head: np.ndarray) -> N
     assert correlation(measured + 0.1 * gone, measured, head) == pytest.approx(correlation(measured + gone, measured, head), abs=1e-6)
 
 
+def test_chance_is_taken_off() -> None:
+    """Four patterns explain 4 of 64 pixels of anything: on average nothing is left of that."""
+    reference = ndimage.gaussian_filter(np.random.default_rng(1).random((16, 16)), 2)
+    found = removed.patterns(*removed.edge_patterns(reference), reference > 0, (reference, np.zeros_like(reference)))
+    assert found is not None
+    assert found.edges.sum() == 64
+    shares = [removed.edge_correlation(np.random.default_rng(seed).normal(size=(16, 16)), found) for seed in range(60)]
+    assert 20 <= sum(share == 0 for share in shares) <= 45
+
+
 def test_flat_and_tiny_regions_say_nothing() -> None:
     flat = np.ones((40, 40))
     tiny = np.zeros((40, 40), dtype=np.bool_)

@@ -76,6 +76,22 @@ def test_only_the_mask_counts() -> None:
     np.testing.assert_allclose(correlation(other, reference, mask)[1:], 1, atol=1e-9)
 
 
+def test_a_single_poor_ring_is_not_the_end() -> None:
+    curve = np.ones(64)
+    curve[20] = 0
+    assert resolution.cutoff(curve, resolution.HALF) == resolution.NYQUIST
+    curve[20:] = 0
+    assert resolution.cutoff(curve, resolution.HALF) == pytest.approx(0.5 * 19 / 63, abs=0.01)
+
+
 def test_curves_without_rings_have_no_cutoff() -> None:
     assert np.isnan(resolution.cutoff(np.ones(2), 0.5))
     assert resolution.cutoff(np.array([1.0, 0.1, 0.0, 0.0]), 0.5) == 0
+
+
+def test_a_mask_makes_no_strangers_alike() -> None:
+    """Its soft border is the same in both images; without their means it leaves nothing behind."""
+    mask = np.hypot(*(np.indices((160, 160)) - 80)) < 50
+    curves = [correlation(5 + white(mask.shape, seed), 3 + white(mask.shape, seed + 1), mask) for seed in (20, 30, 40, 50)]
+    assert abs(np.mean(curves, axis=0)[2:].mean()) < 0.04
+    assert max(resolution.cutoff(curve, resolution.HALF) for curve in curves) < 0.08

@@ -30,6 +30,14 @@ def test_a_known_width_is_found(angle: float, width: float) -> None:
     assert edges.height == pytest.approx(0.5, rel=0.02)
 
 
+def test_profiles_are_centred_between_pixels() -> None:
+    """Where bars from 0.2 to 0.7 pass 0.45."""
+    reference = bars(17, 0.8)
+    places = sharpness.find_edges(reference, EVERYWHERE, 1.0).places
+    middle = ndimage.map_coordinates(reference, places[..., places.shape[-1] // 2], order=3)
+    np.testing.assert_allclose(middle, 0.45, atol=0.02)
+
+
 @pytest.mark.parametrize("blur", [0.6, 1.0, 1.5])
 def test_blur_widens_by_the_known_amount(blur: float) -> None:
     reference = bars(30, 0.7)
@@ -86,6 +94,14 @@ def test_blur_of_a_head_is_seen() -> None:
     ratios = [sharpness.sharpness(ndimage.gaussian_filter(clean, width), edges).ratio for width in (0.3, 0.6, 1.0)]
     assert 1 < ratios[0] < ratios[1] < ratios[2]
     assert ratios[2] == pytest.approx(np.hypot(edges.fwhm, sharpness.FWHM) / edges.fwhm, rel=0.15)  # folds lie closer than the profiles reach
+
+
+def test_edges_that_bend_are_left_out() -> None:
+    rows, columns = (np.mod(index, 20) - 9.5 for index in np.indices(EVERYWHERE.shape))
+    discs = special.ndtr((5 - np.hypot(rows, columns)) / 0.7)
+    assert len(sharpness.find_edges(discs, EVERYWHERE, 1.0).fwhm_E) == 0
+    squares = special.ndtr((5 - np.maximum(abs(rows), abs(columns))) / 0.7)
+    assert len(sharpness.find_edges(squares, EVERYWHERE, 1.0).fwhm_E) > 20
 
 
 def test_without_edges_there_is_no_width() -> None:
