@@ -87,7 +87,8 @@ class ExternalTool:
         with tempfile.TemporaryDirectory(prefix="onenex-segment-") as name:
             source, target = Path(name, "image.nii.gz"), Path(name, "labels.nii.gz")
             affine = affine_of(spacing_mm or (1.0, 1.0, 1.0), self.plane)
-            nib.save(nib.Nifti1Image((images * np.float32(FULL_SCALE)).transpose(2, 1, 0), affine), source)
+            stored = (images * np.float32(FULL_SCALE)).transpose(2, 1, 0)
+            nib.save(nib.Nifti1Image(stored, affine), source)  # type: ignore[no-untyped-call]
             self._run([word.replace("{in}", str(source)).replace("{out}", str(target)) for word in self.words()], Path(name))
             return self._read(target, affine, images.shape)
 
@@ -104,7 +105,7 @@ class ExternalTool:
             raise DataError(f"segmenter '{self.name}' took longer than {self.timeout_s:g} s for one stack and was stopped") from None
         finally:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)  # with its children
+                os.killpg(process.pid, signal.SIGKILL)  # its children as well
                 process.wait()
         if status != 0:
             lines = [line for line in said.read_text(errors="replace").splitlines() if line.strip()]
@@ -125,14 +126,20 @@ class ExternalTool:
         if values.ndim == 4 and values.shape[-1] == 1:
             values = values[..., 0]
         if values.ndim == 3 and not np.allclose(image.affine[:3, :3], affine[:3, :3], atol=1e-3):
-            turn = nib.orientations.ornt_transform(nib.io_orientation(image.affine), nib.io_orientation(affine))
-            values = nib.orientations.apply_orientation(values, turn)
+            values = _turned(values, image.affine, affine)
         if values.shape != shape[::-1]:
             raise DataError(f"segmenter '{self.name}' wrote labels of shape {values.shape} for an image of {shape[::-1]}: it must keep the grid")
         labels = np.rint(values).astype(np.int32)
         if not np.allclose(values, labels, atol=1e-3) or labels.min() < 0:
             raise DataError(f"segmenter '{self.name}' wrote values that are no labels (0, 1, 2 …): does it write probabilities?")
         return np.ascontiguousarray(labels.transpose(2, 1, 0), dtype=np.int32)
+
+
+def _turned(values: NDArray[np.generic], affine: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.generic]:
+    """Return values of a file whose axes were swapped or flipped in the order of the image."""
+    axes, wanted_axes = (nib.io_orientation(one) for one in (affine, wanted))  # type: ignore[no-untyped-call]
+    turn = nib.orientations.ornt_transform(axes, wanted_axes)  # type: ignore[no-untyped-call]
+    return np.asarray(nib.orientations.apply_orientation(values, turn))  # type: ignore[no-untyped-call]
 
 
 def affine_of(spacing_mm: Spacing, plane: str) -> NDArray[np.float64]:
