@@ -46,9 +46,9 @@ def contrast_check(stacks: list[Stack]) -> Check:
 
 def contrast(image: FloatImages, site: Site) -> float:
     """Return the mean of a disc less that of the ring around it, in an image (row, column) with the container taken off."""
-    seen = around(image, site)
-    ring = (site.radius + RING[0] < _APART) & (site.radius + RING[1] > _APART)
-    return float(seen[site.radius >= _APART].mean() - seen[ring].mean())
+    seen, apart = around(image, site), _apart()
+    ring = (apart > site.radius + RING[0]) & (apart < site.radius + RING[1])
+    return float(seen[apart <= site.radius].mean() - seen[ring].mean())
 
 
 def pixel_noise(images: FloatImages, scans: tuple[Scan, ...], container: Values) -> float:
