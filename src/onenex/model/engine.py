@@ -39,6 +39,7 @@ class Model:
         self.device = device
         self.card = weights.card
         self.weights_hash = weights.hash
+        self.path = weights.path
         self._networks = _on_device(weights, device)
 
     @property

@@ -26,7 +26,7 @@ class Finding:
 
 def ranking(cells: pd.DataFrame) -> list[Finding]:
     """Say who is first in each of `HEADLINE`, overall and in each organ."""
-    places = [("overall", groups(cells, ()))] + [("", groups(cells, ("organ",)))]
+    places = (("overall", groups(cells, ())), ("", groups(cells, ("organ",))))
     return [_first(measure, label or group.names[0], group) for measure in HEADLINE for label, found in places for group in found]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -45,12 +45,13 @@ def boxes(cells: pd.DataFrame, region: str) -> bytes:
 def _box(axes: Axes, part: pd.DataFrame, measure: Measure, methods: Sequence[str]) -> None:
     values = [np.asarray(part.loc[part["method"] == name, measure.column], np.float64) for name in methods]
     values = [one[np.isfinite(one)] for one in values]
-    drawn = axes.boxplot(values, orientation="horizontal", widths=0.65, patch_artist=True, flierprops={"markersize": 2}, medianprops={"color": "black"})
+    style: dict[str, Any] = {"flierprops": {"markersize": 2}, "medianprops": {"color": "black"}}
+    drawn = axes.boxplot(values, orientation="horizontal", widths=0.65, patch_artist=True, **style)
     for box, name in zip(drawn["boxes"], methods, strict=True):
         box.set_facecolor(_OURS if name in OURS else _INPUT if name == INPUT else _RIVALS)
         box.set_linewidth(0.6)
     axes.set_yticks(range(1, len(methods) + 1), methods, fontsize=8)
-    axes.invert_yaxis() if not axes.yaxis_inverted() else None
+    axes.set_ylim(len(methods) + 0.6, 0.4)
     unit = f", {measure.unit}" if measure.unit else ""
     axes.set_xlabel(f"{measure.title}{unit} ({'more' if measure.better > 0 else 'less'} is better)", fontsize=8)
     axes.tick_params(axis="x", labelsize=7)

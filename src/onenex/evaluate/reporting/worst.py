@@ -63,8 +63,8 @@ def worst(frame: pd.DataFrame, units: Sequence[Unit], order: Order, tools: Bench
     for (file, condition, number, k), value in gain.head(n).items():
         unit = by_name[file, condition]
         sample = next(one for one in samples(unit, order.plan) if (one.number, one.slice) == (number, k))
-        row = told[method.name].loc[(file, condition, number, k)]
-        facts = f"gain {value:+.2f} dB; SSIM {row['foreground_ssim']:.4f} (input {told[INPUT].loc[(file, condition, number, k)]['foreground_ssim']:.4f})"
+        similar = [told[name].loc[(file, condition, number, k), "foreground_ssim"] for name in (method.name, INPUT)]
+        facts = f"gain {value:+.2f} dB; SSIM {similar[0]:.4f} (input {similar[1]:.4f})"
         cases.append(Case(title=f"{file}, {condition}, slice {k}", facts=facts, pictures=_pictures(sample, unit, method, tools)))
     return cases
 
