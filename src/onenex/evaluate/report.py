@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 PAGE, SUMMARY = "report.html", "summary.json"
 REGIONS = {"foreground": "inside the foreground", "whole": "over the whole image"}
+_NOISY_REFERENCES = (
+    "References of repeats hold noise of their own. PSNR allows for it without bias; SSIM, LPIPS and ring correlation do not, and favour images that "
+    "are as noisy as such a reference."
+)
 KINDS = (("organ",), ("vendor",), ("sequence",), ("acceleration",), ("condition",))
 
 
@@ -97,7 +101,11 @@ def _results(told: dict[str, pd.DataFrame]) -> list[Section]:
             tables=tuple(page.overview(told[region], f"All measures, {where}") for region, where in REGIONS.items()),
             figures=(*boxes[:1], (f"What {best} gains, scan by scan.", figures.gains(cells, best))),
         ),
-        Section(title="Real and simulated noise", tables=tuple(page.by(split, ("simulated",), measure, ("noise",)) for measure in HEADLINE)),
+        Section(
+            title="Real and simulated noise",
+            note=_NOISY_REFERENCES,
+            tables=tuple(page.by(split, ("simulated",), measure, ("noise",)) for measure in HEADLINE),
+        ),
         *(Section(title=f"By {by[0]}", tables=tuple(page.by(cells, by, measure) for measure in HEADLINE)) for by in KINDS),
         Section(
             title="By organ, vendor, sequence and acceleration",

@@ -41,7 +41,7 @@ FURTHER = (
     Measure(column="cnr", title="CNR", unit="", better=1, digits=2),
     Measure(column="contrast_ratio", title="contrast / reference's", unit="", better=0, digits=3),
     Measure(column="frc_half", title="resolution (ring correlation ½)", unit="cycles/pixel", better=1, digits=3),
-    Measure(column="removed_edges", title="edges in what was removed", unit="", better=-1, digits=3),
+    Measure(column="removed_edges", title="edges in what was removed", unit="", better=0, digits=3),
     Measure(column="removed_neighbours", title="structure in what was removed", unit="", better=0, digits=3),
 )
 MEASURES = (*HEADLINE, *FURTHER)
@@ -81,6 +81,7 @@ def cells(frame: pd.DataFrame, region: str) -> pd.DataFrame:
     keys = [*ABOUT, "method"]
     told = frame[[*keys, *names, "seconds", f"{region}_mse", f"{region}_n_pixels"]].rename(columns=names)
     told = told.assign(error=told[f"{region}_mse"] * told[f"{region}_n_pixels"], n_pixels=told[f"{region}_n_pixels"])
+    told[list(names.values())] = told[list(names.values())].replace([np.inf, -np.inf], np.nan)  # without noise there is no CNR
     grouped = told.groupby(keys, dropna=False, sort=False, observed=True)
     found = grouped[[*names.values(), "seconds"]].mean()
     sums = grouped[["error", "n_pixels"]].sum()

@@ -62,6 +62,7 @@ class Section:
     tables: tuple[Table, ...] = ()
     figures: tuple[tuple[str, bytes], ...] = ()
     """(what it shows, PNG)."""
+    note: str = ""
     folded: bool = False
     """Whether the tables are closed until they're asked for."""
 

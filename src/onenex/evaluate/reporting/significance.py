@@ -46,7 +46,8 @@ def significance(cells: pd.DataFrame) -> Tested:
                 tables.append(_table(found, measure, name))
                 findings.append(_finding(found, measure, name))
     findings += _equivalent(cells)
-    section = Section(title="Tests", tables=tuple(tables), findings=() if tables else (Finding(text="Nothing to compare: only one method ran."),))
+    nothing = () if tables else (Finding(text="Nothing to compare: only one method ran."),)
+    section = Section(title="Tests", note=_NOTE, tables=tuple(tables), findings=nothing)
     return Tested(findings=tuple(findings), sections=(section,))
 
 
@@ -67,7 +68,7 @@ def _table(found: list[Comparison], measure: Measure, name: str) -> Table:
         lines.append(Line(names=(one.baseline,), cells=tuple(Cell(text=text) for text in texts)))
     n = found[0].test.n_patients
     head = (f"{name} against", "difference", "95 % interval", "p", "r", "d")
-    return Table(title=f"{measure.title}, {name}, n = {n} patients", head=head, lines=tuple(lines), n_names=1, note=_NOTE)
+    return Table(title=f"{measure.title}, {name}, n = {n} patients", head=head, lines=tuple(lines), n_names=1)
 
 
 def _finding(found: list[Comparison], measure: Measure, name: str) -> Finding:

@@ -65,7 +65,7 @@ def worst(frame: pd.DataFrame, units: Sequence[Unit], order: Order, tools: Bench
         sample = next(one for one in samples(unit, order.plan) if (one.number, one.slice) == (number, k))
         similar = [told[name].loc[(file, condition, number, k), "foreground_ssim"] for name in (method.name, INPUT)]
         facts = f"gain {value:+.2f} dB; SSIM {similar[0]:.4f} (input {similar[1]:.4f})"
-        cases.append(Case(title=f"{file}, {condition}, slice {k}", facts=facts, pictures=_pictures(sample, unit, method, tools)))
+        cases.append(Case(title=f"{file}, {condition}, input {number + 1}, slice {k}", facts=facts, pictures=_pictures(sample, unit, method, tools)))
     return cases
 
 
