@@ -54,6 +54,10 @@ class ExternalTool:
     timeout_s: float = LONGEST_SECONDS
     names: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
+    def __post_init__(self) -> None:
+        """Refuse a command that cannot work before anything is computed."""
+        self.words()
+
     @property
     def name(self) -> str:
         """The program's name."""
