@@ -151,8 +151,8 @@ def detectability_check(stacks: list[Stack], generator: np.random.Generator) -> 
             measured.append(_compared(pair, places, cell, counts, 1 - (1 - CONFIDENCE) / len(cells)))
     return Check(
         name="low-contrast detectability",
-        asks="Does a channelised Hotelling observer see every disc at least as well as before?",
-        limit=f"area under the ROC curve not lower (bootstrap over slices, {CONFIDENCE:.0%} over all cells)",
+        asks="Does a channelised Hotelling observer see every disc at least as well as before? Bootstrap over slices, Bonferroni over cells.",
+        limit=f"ROC area not lower (at {CONFIDENCE:.0%})",
         source="FDA LCD-CT toolbox (channelised Hotelling observers for denoisers); discs as ACR's; Rose, J. Opt. Soc. Am. 38:196 (1948)",
         measured=tuple(measured),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,15 +63,22 @@ def kspace_of(discs: Sequence[Disc]) -> KSpace:
     The transform of a disc of radius r is r J₁(2πr|k|) / |k|: Koay et al., Magn. Reson. Med. 58:430 (2007), here in two dimensions.
     """
     k = (np.arange(SIDE) - SIDE // 2) / SIDE
-    length = np.hypot(k[:, None], k[None, :])
     total = np.zeros((SIDE, SIDE), dtype=np.complex128)
     for disc in discs:
-        shape = np.full(length.shape, np.pi * disc.radius**2)
-        apart = length > 0
-        shape[apart] = disc.radius * special.j1(2 * np.pi * disc.radius * length[apart]) / length[apart]
         turn_rows, turn_columns = (np.exp(-2j * np.pi * k * place) for place in (disc.row, disc.column))
-        total += disc.signal * shape * np.outer(turn_rows, turn_columns)
+        total += disc.signal * _transform(disc.radius) * np.outer(turn_rows, turn_columns)
     return total
+
+
+@lru_cache(maxsize=16)
+def _transform(radius: float) -> NDArray[np.float64]:
+    """Return the k-space of a unit disc at pixel (0, 0)."""
+    k = (np.arange(SIDE) - SIDE // 2) / SIDE
+    length = np.hypot(k[:, None], k[None, :])
+    apart = length > 0
+    found = np.full(length.shape, np.pi * radius**2)
+    found[apart] = radius * special.j1(2 * np.pi * radius * length[apart]) / length[apart]
+    return found
 
 
 def image_of(k: KSpace) -> NDArray[np.complex128]:
