@@ -74,7 +74,7 @@ def run(  # noqa: PLR0913 - the options of a command
     model = models.load(device, weights)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
-    scans = layouts.all_scans(seed, sigmas=(0.06,), seeds=2, contrast_slices=4) if quick else layouts.all_scans(seed)
+    scans = layouts.all_scans(seed, sigmas=(0.06,), seeds=2, contrast_slices=2) if quick else layouts.all_scans(seed)
     screen = console()
     screen.print(f"OneNEX weights {model.weights_hash}, device {model.device}, {len(scans)} slices of the acceptance phantom a mode, guard on")
     stacks: dict[str, list[Stack]] = {}
