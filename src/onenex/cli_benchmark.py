@@ -174,3 +174,16 @@ def archive_benchmark(
         from onenex.evaluate.archive_speed import measure
 
         typer.echo(str(measure(files, folder, workers=workers)))
+
+
+@benchmark.command()
+def cohort(
+    *,
+    images: Annotated[list[int] | None, typer.Option(min=1, help="How many images; may be given again; 2,000 and 50,000 by default.")] = None,
+) -> None:
+    """Print the peak memory of `onenex evaluate` on generated cohorts of different sizes: it must not grow with them."""
+    with console.guard():
+        from onenex.evaluate.cohort_size import SIZES, measure
+
+        for one in measure(images or SIZES):
+            typer.echo(str(one))

@@ -66,8 +66,8 @@ def run(  # noqa: PLR0913 - keyword-only settings of a verb
     done = measure(data, order, workers=workers, patients=patients, allow_seen=allow_seen, progress=progress)
     if progress is not None:
         progress("writing the report", 0, 1)
-    frame = groups.load(done.tables.images)
-    told = {region: groups.cells(frame, region) for region in REGIONS}
+    frame = groups.load(done.tables.images, "foreground")
+    told = {"foreground": groups.cells(frame, "foreground"), "whole": groups.cells(groups.load(done.tables.images, "whole"), "whole")}
     tools = work.bench(order.choice)
     foreground = told["foreground"]
     concluded = (*conclusions.ranking(foreground), *conclusions.harm(foreground), *conclusions.guard(frame))
@@ -99,7 +99,7 @@ def _results(told: dict[str, pd.DataFrame]) -> list[Section]:
         Section(
             title="All scans",
             tables=tuple(page.overview(told[region], f"All measures, {where}") for region, where in REGIONS.items()),
-            figures=(*boxes[:1], (f"What {best} gains, scan by scan.", figures.gains(cells, best))),
+            figures=(*boxes[:1], *([] if best is None else [(f"What {best} gains, scan by scan.", figures.gains(cells, best))])),
         ),
         Section(
             title="Real and simulated noise",

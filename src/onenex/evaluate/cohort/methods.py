@@ -147,7 +147,7 @@ class Choice:
         rivals: list[Method] = [Rival(peer=peer) for name, peer in known.items() if wanted is None or name in wanted]
         asked = None if self.names is None else {_spelt(name) for name in self.names}
         kept = [one for one in ours if asked is None or _spelt(one.name) in asked]
-        return [Untouched(), *(kept or ours[:1]), *rivals]
+        return [Untouched(), *kept, *rivals]
 
 
 def _spelt(name: str) -> str:

@@ -16,7 +16,7 @@ import torch
 from onenex import model as models
 from onenex.evaluate import perceptual
 from onenex.evaluate.cohort.kept import Kept, Line, Place, kept
-from onenex.evaluate.cohort.methods import Choice, Method, Result
+from onenex.evaluate.cohort.methods import Choice, Method, Result, Rival
 from onenex.evaluate.cohort.samples import Plan, Sample, Unit, samples
 from onenex.evaluate.cohort.tissues import Tissues, tissues_of
 from onenex.evaluate.fingerprint import fingerprint
@@ -106,7 +106,8 @@ def _lines(unit: Unit, sample: Sample, methods: Sequence[Method], order: Order, 
     def sigma() -> FloatImages:
         return tools.model.estimate_sigma(sample.measured[None], sample.scale)
 
-    sigma()
+    if any(isinstance(method, Rival) for method in methods):
+        sigma()  # so that its time is nobody's
     return [(method, _line(sample, method, target, unit.info, (sigma, tools.lpips, parted))) for method in methods]
 
 

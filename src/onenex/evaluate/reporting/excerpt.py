@@ -34,7 +34,7 @@ def write(report: Path, repository: Path) -> None:
         The report is not whole, or the README has no marks.
     """
     told = _summary(report)
-    cells = groups.cells(groups.load(report / f"{IMAGES}.parquet"), "foreground")
+    cells = groups.cells(groups.load(report / f"{IMAGES}.parquet", "foreground"), "foreground")
     overview = page.overview(cells, "All scans, inside the foreground")
     split = cells.assign(simulated=cells["simulated"].map({True: "simulated noise", False: "real noise"}))
     by = [page.by(split, columns, measure) for columns in (("organ",), ("vendor",), ("condition",), ("simulated",)) for measure in HEADLINE]

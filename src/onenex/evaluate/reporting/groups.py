@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onenex.built import pyarrow_parquet
 from onenex.errors import DataError
+from onenex.evaluate.cohort.table import TEXTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,19 +52,24 @@ ABOUT = ("file", "patient", "kind", "condition", "organ", "vendor", "sequence", 
 """What a cell is, beside its method."""
 
 
-def load(path: Path) -> pd.DataFrame:
-    """Read the table of images.
+def load(path: Path, region: str) -> pd.DataFrame:
+    """Read what the table of images tells of one region; texts as categories, so that a large cohort stays small in memory.
+
+    Parameters
+    ----------
+    region
+        "foreground" or "whole".
 
     Raises
     ------
     DataError
-        pandas is missing, or the table is empty.
+        pyarrow or pandas is missing, or the table is empty.
     """
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise DataError("reports need pandas: pip install 'onenex[evaluate]'") from error
-    frame = pd.read_parquet(path)
+    if find_spec("pandas") is None:
+        raise DataError("reports need pandas: pip install 'onenex[evaluate]'")
+    measured = [f"{region}_{name}" for name in ("mse", "n_pixels", *(measure.column for measure in MEASURES))]
+    columns = [*ABOUT, "method", "input", "slice", "seconds", "guard_passed", "guard_kept", *measured]
+    frame = pyarrow_parquet().read_table(path, columns=columns, read_dictionary=[name for name in columns if name in TEXTS]).to_pandas()
     if frame.empty:
         raise DataError(f"{path}: nothing was measured: no slice of the cohort shows anything")
     return frame

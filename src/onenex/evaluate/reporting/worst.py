@@ -54,6 +54,8 @@ def worst(frame: pd.DataFrame, units: Sequence[Unit], order: Order, tools: Bench
         Of this process.
     """
     ours = [one for one in tools.methods if isinstance(one, OneNex)]
+    if not ours:
+        return []
     method = ours[-1]
     keys = ["file", "condition", "input", "slice"]
     told = {name: frame[frame["method"] == name].set_index(keys) for name in (INPUT, method.name)}
@@ -92,6 +94,6 @@ def _uri(image: Image, low: float, high: float) -> str:
     return data_uri(np.kron(to_bytes(image, low, high), np.ones((factor, factor), np.uint8)))
 
 
-def best_mode(names: Sequence[str]) -> str:
-    """Return our mode that is judged by the worst cases: `full` where it ran."""
-    return next(name for name in reversed(OURS) if name in names)
+def best_mode(names: Sequence[str]) -> str | None:
+    """Return our mode that is judged by the worst cases: `full` where it ran, None where neither did."""
+    return next((name for name in reversed(OURS) if name in names), None)
