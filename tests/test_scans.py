@@ -94,9 +94,10 @@ def test_written_scans_are_read_back(tmp_path: Path) -> None:
     images = np.arange(2 * 2 * 4 * 5, dtype=np.uint16).reshape(2, 2, 4, 5)
     write_scan(tmp_path, "one", images, "pairs", vars(acquisition) | {"reference_nex": 3, "note": "a, b"})
     write_scan(tmp_path, "two", images[:, 0], "clean", {"split": "test"})
-    write_scan(tmp_path, "one", images + 1, "pairs", vars(acquisition) | {"reference_nex": 4})
+    write_scan(tmp_path, "one", images + 1, "pairs", vars(acquisition) | {"reference_nex": 4, "patient": "p7"})
     clean, pairs = read_manifest(tmp_path)
     assert (clean.id, clean.split, clean.organ, clean.nex) == ("two", "test", "", None)
+    assert pairs.patient == "p7"
     assert (pairs.reference_nex, pairs.acquisition.vendor, pairs.acquisition.acceleration, pairs.note) == (4, "GE", 2.0, "")
     np.testing.assert_array_equal(load_images(pairs), images + 1)
     np.testing.assert_array_equal(load_images(clean), images[:, 0])

@@ -59,7 +59,7 @@ class ScanInfo:
     reference_nex: float | None = None
     """Of pairs: averages in the reference, those of the fast scan being `nex` (1 when unknown). None = the reference counts as noise free."""
     patient: str = field(default="", repr=False)
-    """Keyed hash of the patient; empty where nobody knows, as in `manifest.csv`. This and the next are not in `repr`: see `train.claim`."""
+    """Keyed hash, or what a column of `manifest.csv` says; empty where nobody knows. This and the next are not in `repr`: see `train.claim`."""
     synthetic: bool = field(default=False, repr=False)
     """Whether the fast scan was simulated from its reference."""
     stored: built.Stored | None = field(default=None, repr=False, compare=False)
@@ -211,6 +211,7 @@ def _scan(row: dict[str, str | None], folder: Path, where: str) -> ScanInfo:
         note=text("note"),
         acceleration=number("acceleration") if "acceleration" in row else None,
         reference_nex=number("reference_nex") if "reference_nex" in row else None,
+        patient=row.get("patient") or "",
     )
 
 
@@ -278,7 +279,7 @@ def write_scan(folder: Path, name: str, images: NDArray[np.generic], kind: str, 
         "columns": images.shape[-1],
     }
     row = {"split": "train"} | dict(about) | {"id": name, "kind": kind} | sizes
-    columns = [one.name for one in fields(ScanInfo) if one.name not in ("path", "patient", "synthetic", "stored")]
+    columns = [one.name for one in fields(ScanInfo) if one.name not in ("path", "synthetic", "stored")]
     known = {column: "" if row.get(column) is None else str(row[column]) for column in columns}
     manifest = folder / "manifest.csv"
     info = _scan(dict(known), folder, f"{manifest}: {name}")

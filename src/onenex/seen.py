@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from onenex.errors import DataError
 from onenex.output import atomic_file
-from onenex.scans import ScanInfo, load_images
+from onenex.scans import ScanInfo, load_images, read_manifest
 
 Signatures = NDArray[np.uint64]
 """(image,), sorted, each once."""
@@ -30,11 +30,14 @@ def signature(image: NDArray[np.generic]) -> int:
 
 def signatures(infos: Iterable[ScanInfo]) -> Signatures:
     """Return the signatures of all images of some scans, repeats and both images of pairs one by one; constant images have none."""
-    found: set[int] = set()
-    for info in infos:
-        images = load_images(info)
-        found |= {signature(image) for image in images.reshape(-1, *images.shape[-2:]) if image.min() < image.max()}
-    return np.array(sorted(found), np.uint64)
+    return np.unique(np.fromiter((signature(image) for info in infos for image in _images(info) if image.min() < image.max()), np.uint64))
+
+
+def _images(info: ScanInfo) -> Iterator[NDArray[np.float32]]:
+    """Yield the images (row, column) of a scan; one in a shard is read slice by slice."""
+    whole = [load_images(info)] if info.stored is None else (info.stored.read(number) for number in range(info.n_slices))
+    for images in whole:
+        yield from images.reshape(-1, *images.shape[-2:])
 
 
 def beside(weights: Path) -> Path:
@@ -50,10 +53,18 @@ def write(weights: Path, found: Signatures) -> Path:
     return path
 
 
-def note(weights: Path, infos: Iterable[ScanInfo], start: Path | None = None) -> Path:
-    """Write beside a weights file which images it was trained on: those of `infos`, and those that the weights it began at had seen."""
+def note(weights: Path, data: Path, start: Path | None = None) -> Path:
+    """Write beside a weights file which images it was trained on.
+
+    Parameters
+    ----------
+    data
+        The folder it was trained on: all of its split `train`, for what is held out there decides what is kept.
+    start
+        Weights that it began at: what those had seen is seen.
+    """
     earlier = None if start is None else read(start)
-    found = signatures(infos)
+    found = signatures(info for info in read_manifest(data) if info.split == "train")
     return write(weights, found if earlier is None else np.union1d(found, earlier))
 
 

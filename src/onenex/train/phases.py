@@ -62,7 +62,7 @@ def train(config: TrainConfig, data: Path, folder: Path, *, resume: bool = True,
     path = folder / "weights.safetensors"
     if crew().leads:
         save(path, result, card=model_card(config, scans, metrics=metrics_of(folder), start=start))
-        seen.note(path, [scan.info for scan in scans], None if start is None else start.path)
+        seen.note(path, data, None if start is None else start.path)
     return path
 
 

@@ -97,7 +97,7 @@ def tune(config: TrainConfig, data: Path, folder: Path, *, start: Weights, resum
     card["tuning"] = "; ".join(f"{verdict.network}: {verdict.kept} ({verdict.reason})" for verdict in verdicts)
     path = folder / "weights.safetensors"
     save(path, networks, card=card)
-    seen.note(path, [scan.info for scan in scans], start.path)
+    seen.note(path, data, start.path)
     return path
 
 

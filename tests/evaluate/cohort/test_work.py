@@ -83,20 +83,22 @@ def test_images_that_training_saw_are_refused(cohort: Path, tmp_path: Path) -> N
     assert "not known" in evaluation.check_unseen(infos, weights, allow_seen=False)
     seen.write(weights, seen.signatures([]))
     assert "None of the images" in evaluation.check_unseen(infos, weights, allow_seen=False)
-    seen.note(weights, infos[:1])
+    seen.write(weights, seen.signatures(infos[:1]))
     with pytest.raises(DataError, match=r"training saw 4 images of 1 scans: anna_clean \(4\).*--allow-seen"):
         evaluation.check_unseen(infos, weights, allow_seen=False)
     assert "nothing is proven" in evaluation.check_unseen(infos, weights, allow_seen=True)
 
 
 def test_weights_trained_on_remember_what_those_before_saw(cohort: Path, tmp_path: Path) -> None:
-    infos = read_manifest(cohort)
     first, second = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
-    seen.note(first, infos[:1])
-    seen.note(second, infos[1:2], first)
+    earlier, later = (write_cohort(tmp_path / name, split="train", seed=seed) for name, seed in (("x", 1), ("y", 2)))
+    seen.note(first, earlier)
+    seen.note(second, later, first)
     known = seen.read(second)
     assert known is not None
-    assert [seen.n_seen(info, known) for info in infos] == [4, 16, 0]
+    for info in (*read_manifest(earlier), *read_manifest(later)):
+        assert seen.n_seen(info, known) == info.n_slices * (2 if info.kind == "pairs" else info.n_repeats)
+    assert [seen.n_seen(info, known) for info in read_manifest(cohort) if info.kind != "clean"] == [0, 0]
 
 
 def test_a_signature_knows_an_image_in_another_unit() -> None:
