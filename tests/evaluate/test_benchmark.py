@@ -76,11 +76,11 @@ def test_the_verbs_reach_the_benchmarks(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_methods_are_chosen_by_name() -> None:
-    peers = all_peers(1)
-    assert [peer.name for peer in benchmark.chosen_peers(peers, None)] == ["NLM classic", "NLM blockwise", "ANTs", "wavelet", "TV"]
-    assert [peer.name for peer in benchmark.chosen_peers(peers, ["tv", "NLM Classic"])] == ["NLM classic", "TV"]
-    with pytest.raises(DataError, match="no method named bm3d: choose from nlm-classic"):
-        benchmark.chosen_peers(peers, ["bm3d"])
+    peers = all_peers(1, ["u-net"])
+    assert benchmark.chosen_peers(peers, None) == peers
+    assert [peer.name for peer in benchmark.chosen_peers(peers, ["u-net", "tv", "NLM Classic"])] == ["NLM classic", "TV", "U-Net"]
+    with pytest.raises(DataError, match="no method named bm4d: choose from gaussian, nlm-classic"):
+        benchmark.chosen_peers(peers, ["bm4d"])
 
 
 class Torn:

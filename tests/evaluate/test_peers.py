@@ -1,13 +1,21 @@
-"""Every rival does its work: less noise, same shape, input untouched."""
+"""Every classical rival does its work: less noise, same shape, input untouched."""
+
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from onenex.evaluate.peers import Peer, all_peers
+from onenex.errors import DataError
+from onenex.evaluate.peers import Peer, all_peers, classical_peers
+from onenex.evaluate.peers.dipy_nlm import classic
+from onenex.evaluate.peers.gaussian import Gaussian
+from onenex.evaluate.peers.learnt import learnt_peers
+from onenex.evaluate.peers.wavelet import Wavelet
 from onenex.evaluate.peers.whiten import unit_noise
 from onenex.physics import noise
 
-PEERS = all_peers(n_threads=1)
+PEERS = classical_peers(n_threads=1)
 
 
 def phantom(sigma: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -39,8 +47,53 @@ def test_a_peer_survives_an_empty_slice_and_a_masked_background(peer: Peer) -> N
     assert np.abs(restored[1]).max() < 1e-6
 
 
-def test_names_are_unique() -> None:
-    assert len({peer.name for peer in PEERS}) == 5
+def test_the_order_of_the_tables() -> None:
+    classical, learnt = ["Gaussian", "NLM classic", "NLM blockwise", "ANTs", "wavelet", "TV"], [peer.name for peer in learnt_peers()]
+    names = [peer.name for peer in all_peers(1, learnt)]
+    assert names == classical + learnt
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_learnt_rivals_without_weights_are_left_out_unless_named(trained: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "rivals.safetensors"
+    if trained:
+        file.touch()
+    monkeypatch.setattr("onenex.rivals.weights.bundled_path", lambda: file)
+    learnt = {peer.name for peer in learnt_peers()}
+    assert {peer.name for peer in all_peers(1)} & learnt == (learnt if trained else set())
+    assert {peer.name for peer in all_peers(1, ["tv", "red-diff"])} & learnt == (learnt if trained else {"RED-diff"})
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onenex.evaluate.peers.find_spec", lambda name: None if name == "dipy" else object())
+    with pytest.raises(DataError, match=r"need dipy: pip install 'onenex\[evaluate\]'"):
+        all_peers(1)
+
+
+def test_the_blur_grows_with_the_noise_as_its_rule_says() -> None:
+    peer = Gaussian(rate=4.0)
+    assert peer.width(np.full((4, 4), 0.125, np.float32)) == pytest.approx(4 * 0.25)
+    masked = np.zeros((4, 4), np.float32)
+    masked[:2] = 0.001
+    assert peer.width(masked) == pytest.approx(4 * 0.01)
+    assert Gaussian(rate=0.7, exponent=0.0).width(masked) == pytest.approx(0.7)
+
+
+def test_a_point_is_spread_by_that_width() -> None:
+    point = np.zeros((1, 65, 65), np.float32)
+    point[0, 32, 32] = 1
+    blurred = Gaussian(rate=2.0)(point, np.ones_like(point))[0].astype(np.float64)
+    rows = np.arange(65) - 32
+    assert blurred.sum() == pytest.approx(1, abs=1e-5)
+    assert np.sqrt((blurred.sum(axis=1) * rows**2).sum()) == pytest.approx(2, rel=0.01)
+
+
+@pytest.mark.parametrize("peer", [classic(1), Wavelet()], ids=lambda peer: peer.name)
+def test_told_more_noise_it_smooths_more(peer: Peer) -> None:
+    _, measured, sigma = phantom(0.08)
+    weak, strong = (replace(peer, sigma_factor=factor)(measured[:1], sigma[:1]) for factor in (0.5, 1.5))  # type: ignore[type-var]
+    assert np.abs(strong - measured[:1]).mean() > 1.2 * np.abs(weak - measured[:1]).mean()
 
 
 def test_varying_noise_becomes_uniform() -> None:

@@ -1,4 +1,4 @@
-"""Laws of denoising, with the bundled weights: silence without noise, determinism, mirror images, bounds; and better than the peers."""
+"""Laws of denoising, with the bundled weights: silence without noise, determinism, mirror images, bounds; and better than the classical peers."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from onenex.evaluate.peers import all_peers
+from onenex.evaluate.peers import classical_peers
 from onenex.model import load
 from onenex.model.weights import load_weights
 from onenex.physics import noise
@@ -23,7 +23,7 @@ def onenex(images: np.ndarray, sigma: np.ndarray) -> np.ndarray:
         return restoration(torch.from_numpy(images)[:, None], torch.from_numpy(sigma)[:, None])[:, 0].numpy()
 
 
-DENOISERS: dict[str, Denoise] = {"OneNEX": onenex, **{peer.name: peer for peer in all_peers(n_threads=1)}}
+DENOISERS: dict[str, Denoise] = {"OneNEX": onenex, **{peer.name: peer for peer in classical_peers(n_threads=1)}}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_ours_moves_no_pixel_by_more_than_four_sigma(measured: np.ndarray) -> No
     assert (np.abs(result.images - measured) <= 4.001 * result.noise_sigma).all()
 
 
-def test_ours_beats_every_peer_on_the_phantom(clean: np.ndarray, measured: np.ndarray) -> None:
+def test_ours_beats_every_classical_peer_on_the_phantom(clean: np.ndarray, measured: np.ndarray) -> None:
     inside, sigma = clean > 0.15, np.full_like(measured, SIGMA)
     errors = {name: float(np.mean((denoise(measured, sigma) - clean)[inside] ** 2)) for name, denoise in DENOISERS.items()}
     assert min(errors, key=lambda name: errors[name]) == "OneNEX", errors

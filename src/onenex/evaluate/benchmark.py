@@ -18,7 +18,7 @@ from onenex.errors import DataError
 from onenex.evaluate import speed, table
 from onenex.evaluate.cases import Case, Score, cases, load_clean, simulate
 from onenex.evaluate.memory import peak_bytes_of_job
-from onenex.evaluate.peers import Peer, all_peers
+from onenex.evaluate.peers import Peer, all_peers, classical_peers, spelt
 from onenex.evaluate.peers.dipy_nlm import blockwise_default
 from onenex.evaluate.rows import INPUT, ONENEX, Finding, Row, findings
 from onenex.scans import read_manifest
@@ -50,8 +50,8 @@ def run(
     output
         Folder for `denoisers.csv`, `denoisers.json` and `growth.png`; made when missing.
     methods
-        Peers to run, by name in any case with hyphens for blanks ("nlm-blockwise", "tv"); all when None. The untouched
-        input and OneNEX always run.
+        Peers to run, by name in any case with hyphens for blanks ("nlm-blockwise", "tv", "u-net"); the classical ones when None. The
+        untouched input and OneNEX always run.
     quick
         A few rows only, to see that everything works.
     device
@@ -76,7 +76,7 @@ def run(
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
     n_threads = threads or os.cpu_count() or 1
-    peers = chosen_peers(all_peers(n_threads), methods)
+    peers = classical_peers(n_threads) if methods is None else chosen_peers(all_peers(n_threads, methods), methods)
     model = models.load(device, weights)
     screen = table.console()
     screen.print(f"OneNEX weights {model.weights_hash}, device {model.device}, {n_threads} CPU threads")
@@ -111,8 +111,8 @@ def chosen_peers(peers: Sequence[Peer], methods: Sequence[str] | None) -> list[P
     """
     if methods is None:
         return list(peers)
-    wanted = {name.strip().lower().replace(" ", "-") for name in methods if name.strip()}
-    by_name = {peer.name.lower().replace(" ", "-"): peer for peer in peers}
+    wanted = {spelt(name) for name in methods if name.strip()}
+    by_name = {spelt(peer.name): peer for peer in peers}
     unknown = sorted(wanted - set(by_name))
     if unknown:
         raise DataError(f"no method named {', '.join(unknown)}: choose from {', '.join(by_name)}")

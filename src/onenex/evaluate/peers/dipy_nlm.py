@@ -30,6 +30,8 @@ class DipyNlm:
     block_radius: int
     """Pixels; 5 searches 11 × 11 places."""
     n_threads: int
+    sigma_factor: float = 1.0
+    """The σ that it's told, in units of the estimated one: its strength."""
     package: str = "dipy"
 
     def __call__(self, images: FloatImages, sigma: FloatImages) -> FloatImages:
@@ -44,7 +46,7 @@ class DipyNlm:
             with np.errstate(over="ignore"):  # of its intermediate squares; the result is finite
                 restored[index] = nlmeans(
                     image[..., None].astype(np.float64),
-                    safe[..., None].astype(np.float64),
+                    self.sigma_factor * safe[..., None].astype(np.float64),
                     patch_radius=self.patch_radius,
                     block_radius=self.block_radius,
                     rician=True,

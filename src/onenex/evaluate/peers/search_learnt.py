@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -73,8 +73,17 @@ class Tried:
     """Per 256 × 256 pixels."""
 
 
-def samples(data: Path, *, n_clean: int = N_CLEAN, device: str = "cpu") -> list[Sample]:
+def samples(data: Path, *, n_clean: int = N_CLEAN, device: str = "cpu", quick_repeats: bool = True) -> list[Sample]:
     """Return one row of each training file of repeats, and of `n_clean` clean files at one noise level by turns.
+
+    Parameters
+    ----------
+    data, n_clean
+        Folder with the manifest; how many clean files, spread over all.
+    device
+        Where the noise is estimated.
+    quick_repeats
+        Whether a row of repeats is one slice of one repeat, or as many as `trials` gives it.
 
     Raises
     ------
@@ -82,12 +91,12 @@ def samples(data: Path, *, n_clean: int = N_CLEAN, device: str = "cpu") -> list[
         There is no file of split `train`.
     """
     plan = Plan(split="train", slices=1, one_a_file=True, short=True)
-    one_input = Plan(split="train", slices=1, one_a_file=True, short=True, quick=True)
+    of_repeats = replace(plan, quick=quick_repeats)
     found = files(data, plan)
     repeats = [info for info in found if info.kind == "repeats"]
     clean = _spread([info for info in found if info.kind == "clean"], n_clean)
     model = models.load(device)
-    return [_sample(trial, model) for trial in (*trials(data, repeats, one_input), *trials(data, clean, plan))]
+    return [_sample(trial, model) for trial in (*trials(data, repeats, of_repeats), *trials(data, clean, plan))]
 
 
 def search(method: str, rows: Sequence[Sample], *, weights: Path | None = None) -> Iterator[Tried]:

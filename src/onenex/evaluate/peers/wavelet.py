@@ -12,7 +12,7 @@ from onenex.series import FloatImages
 
 @dataclass(frozen=True, kw_only=True)
 class Wavelet:
-    """`denoise_wavelet(method="BayesShrink")` averaged over 4 × 4 shifts, slice by slice.
+    """`denoise_wavelet(method="BayesShrink")` averaged over shifts of the image, slice by slice.
 
     It knows one σ an image, so slices are divided by the σ map first and multiplied afterwards.
 
@@ -27,6 +27,8 @@ class Wavelet:
     """The best of db1, db2, db3, sym4 and sym8 on the training files (by 0.1 dB)."""
     max_shift: int = 3
     """Pixels along each axis."""
+    sigma_factor: float = 1.0
+    """The σ that it's told, in units of the estimated one: its strength."""
 
     def __call__(self, images: FloatImages, sigma: FloatImages) -> FloatImages:
         """Denoise as `Peer` says."""
@@ -35,6 +37,6 @@ class Wavelet:
     def _denoise(self, image: FloatImages) -> FloatImages:
         from skimage.restoration import cycle_spin, denoise_wavelet
 
-        options = {"sigma": 1.0, "wavelet": self.wavelet, "method": "BayesShrink", "mode": "soft", "rescale_sigma": False}
+        options = {"sigma": self.sigma_factor, "wavelet": self.wavelet, "method": "BayesShrink", "mode": "soft", "rescale_sigma": False}
         denoised = cycle_spin(image, func=denoise_wavelet, max_shifts=self.max_shift, func_kw=options, workers=1)
         return np.asarray(denoised, dtype=np.float32)
