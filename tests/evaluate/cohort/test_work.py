@@ -73,7 +73,7 @@ def test_patients_are_found_in_ids(cohort: Path, tmp_path: Path) -> None:
 
 
 def test_an_unknown_method_is_named_with_those_there_are(cohort: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no method is called magic: choose from onenex-fast, onenex-full, "):
+    with pytest.raises(DataError, match="no method is called magic: choose from onenex-fast, onenex-full, gaussian"):
         evaluation.measure(cohort, order(tmp_path / "measured", "magic"))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from onenex import model as models
 from onenex.errors import DataError
 from onenex.evaluate.cohort.samples import Sample
 from onenex.evaluate.measures.record import Image
-from onenex.evaluate.peers import Peer, all_peers
+from onenex.evaluate.peers import Peer, all_peers, spelt
 from onenex.scans import ScanInfo
 from onenex.series import FloatImages, GuardNote
 
@@ -137,24 +137,14 @@ class Choice:
         """
         modes = [FAST] + [FULL] * ("full" in model.modes)
         ours: list[Method] = [OneNex(name=name, model=model, settings=models.Settings(mode="full" if name == FULL else "fast")) for name in modes]
-        wanted = None if self.names is None else {_spelt(name) for name in self.names} - {_spelt(one.name) for one in (Untouched(), *ours)}
-        peers = [] if wanted is not None and not wanted else all_peers(1)
-        known = {_spelt(peer.name): peer for peer in peers}
+        wanted = None if self.names is None else {spelt(name) for name in self.names} - {spelt(one.name) for one in (Untouched(), *ours)}
+        peers = [] if wanted is not None and not wanted else all_peers(1, asked=sorted(wanted or ()))
+        known = {spelt(peer.name): peer for peer in peers}
         unknown = sorted((wanted or set()) - set(known))
         if unknown:
-            names = ", ".join(_spelt(one) for one in (*OURS, *(peer.name for peer in peers)))
+            names = ", ".join(spelt(one) for one in (*OURS, *(peer.name for peer in peers)))
             raise DataError(f"no method is called {', '.join(unknown)}: choose from {names}")
         rivals: list[Method] = [Rival(peer=peer) for name, peer in known.items() if wanted is None or name in wanted]
-        asked = None if self.names is None else {_spelt(name) for name in self.names}
-        kept = [one for one in ours if asked is None or _spelt(one.name) in asked]
+        asked = None if self.names is None else {spelt(name) for name in self.names}
+        kept = [one for one in ours if asked is None or spelt(one.name) in asked]
         return [Untouched(), *kept, *rivals]
-
-
-def _spelt(name: str) -> str:
-    """Return a name as it is given on a command line."""
-    return name.strip().lower().replace(" ", "-").replace(",", "")
-
-
-def names_of(methods: Sequence[Method]) -> tuple[str, ...]:
-    """Return the methods' names, in their order."""
-    return tuple(one.name for one in methods)
