@@ -122,12 +122,14 @@ def inspect(source: Input, as_json: Json = False) -> None:
         from onenex.checks import refusal
         from onenex.inputs import read_series
 
-        series = [console.series_as_json(one, refusal(one)) for one in read_series(source)]
+        found = read_series(source)
+        series = [console.series_as_json(one, refusal(one)) for one in found]
         if as_json:
-            console.print_json({"series": series})
+            console.print_json({"series": series, "examinations": console.examinations_as_json(found)})
         else:
             for one in series:
                 console.print_series(one)
+            console.print_scan_times(found)
     raise typer.Exit(console.ExitCode.DONE if any(one["would"] == "denoise" for one in series) else console.ExitCode.NOTHING_TO_DENOISE)
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from types import FrameType
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from onenex.errors import DataError, OneNexError
+from onenex.scan_time import Examination, ScanTime, examinations, summary
 
 if TYPE_CHECKING:
     from onenex.pipeline import Progress
@@ -171,6 +172,7 @@ def series_as_json(series: Series, reason: str | None) -> dict[str, Any]:
         ],
         "acquisition": acquisition,
         "evidence": dict(series.acquisition.evidence),
+        "scan_time": None if series.scan_time is None else {"seconds": series.scan_time.seconds, "source": series.scan_time.source},
     }
 
 
@@ -185,6 +187,27 @@ def print_series(described: dict[str, Any]) -> None:
     for name, value in described["acquisition"].items():
         source = described["evidence"].get(name)
         typer.echo(f"  {name}: {'unknown' if value is None else value}" + (f"  ({source})" if source else ""))
+    if described["scan_time"] is not None:
+        typer.echo(f"  scan_time: {ScanTime(**described['scan_time']).text()}")
+
+
+def print_scan_times(series: Sequence[Series]) -> None:
+    """Print how many examinations there are and how long their scans took, skipped series aside; nothing where no header tells of time."""
+    found = _examinations(series)
+    if found:
+        typer.echo(summary(found))
+
+
+def examinations_as_json(series: Sequence[Series]) -> list[dict[str, Any]]:
+    """Return the examinations that series add up to, skipped series aside."""
+    return [
+        {"study_uid": one.study, "scans": one.n_scans, "scans_timed": one.n_known, "seconds": one.seconds, "under_a_minute": one.under_a_minute}
+        for one in _examinations(series)
+    ]
+
+
+def _examinations(series: Sequence[Series]) -> tuple[Examination, ...]:
+    return examinations((one.study_uid, one.scan_time) for one in series if one.scan_time is not None and one.skip_reason is None)
 
 
 def _images(n: int) -> str:

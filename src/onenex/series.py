@@ -15,6 +15,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from onenex.scan_time import ScanTime
+
 FloatImages = NDArray[np.float32]
 """(slice, row, column) float32 images in the unit of their source."""
 
@@ -185,6 +187,10 @@ class Series:
     """Why the series must not be denoised; None when it may."""
     damaged: bool = False
     """Whether `skip_reason` is damage (a run then counts the series as failed) rather than a rule."""
+    study_uid: str = ""
+    """StudyInstanceUID; empty for NIfTI, and so is the next."""
+    scan_time: ScanTime | None = None
+    """How long the scan took, as far as the header tells."""
     source: Source
     """Reads the pixels and writes results (dicom/ or nifti.py)."""
 

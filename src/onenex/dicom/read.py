@@ -15,6 +15,7 @@ from onenex.dicom.acquisition import acquisition_of
 from onenex.dicom.files import Found, Header, find, quiet
 from onenex.dicom.frames import FrameHeader
 from onenex.dicom.pixels import coding_of
+from onenex.dicom.protocol_time import scan_time
 from onenex.dicom.select import skip_reason
 from onenex.dicom.source import DicomSource
 from onenex.dicom.stacks import Frame, by_geometry, frame_of, stacks_of
@@ -103,16 +104,18 @@ def _series_of(headers: Sequence[Header], found: Found, source: DicomSource) -> 
 
 def _series(stacks: tuple[SliceStack, ...], first: tuple[FrameRef, Dataset], reason: str | None, found: Found, source: DicomSource) -> Series:
     ref, dataset = first
-    header = FrameHeader(dataset, ref.frame)
+    header, acquisition = FrameHeader(dataset, ref.frame), acquisition_of(dataset, ref.frame)
     return Series(
         uid=header.text("SeriesInstanceUID"),
         path=_origin({frame.path for stack in stacks for frame in stack.frames}, found),
         description=header.text("SeriesDescription") or header.text("ProtocolName"),
         number=header.integer("SeriesNumber"),
-        acquisition=acquisition_of(dataset, ref.frame),
+        acquisition=acquisition,
         stacks=stacks if header.integer("Rows") else (),
         skip_reason=reason,
         source=source,
+        study_uid=header.text("StudyInstanceUID"),
+        scan_time=scan_time(header, acquisition, max((len(stack.frames) for stack in stacks), default=1)),
     )
 
 

@@ -7,7 +7,7 @@ import math
 import re
 
 from onenex.dicom import phrases
-from onenex.dicom.frames import FrameHeader
+from onenex.dicom.frames import FrameHeader, cite
 from onenex.dicom.traits import private_text
 
 LONGEST_S = 4 * 3600.0
@@ -40,26 +40,42 @@ def started_s(header: FrameHeader) -> float | None:
 
 
 def duration_s(header: FrameHeader) -> float | None:
-    """Return how long the scan of a frame's series took, seconds; None when the header doesn't say.
+    """Return how long the scan of a frame's series took, seconds; None when the header doesn't say (`stated_duration`)."""
+    stated = stated_duration(header)
+    return None if stated is None else stated[0]
 
-    AcquisitionDuration (0018,9073) in seconds; Siemens private (0051,100A) "TA 02:15"; GE private (0019,105A) in
+
+def stated_duration(header: FrameHeader) -> tuple[float, str] | None:
+    """Return how long the scan of a frame's series took, seconds, and which attribute says so; None when the header doesn't say.
+
+    AcquisitionDuration (0018,9073) in seconds (PS3.3 C.8.13.1); Siemens private (0051,100A) "TA 02:15"; GE private (0019,105A) in
     microseconds. United Imaging writes milliseconds into the standard attribute; they are believed only where the images
     were made that much later than their acquisition began.
     """
     stated = header.number("AcquisitionDuration")
     vendor = phrases.named(header.text("Manufacturer"), phrases.VENDORS)
     if vendor == "UIH":
-        return _uih(header, stated)
-    candidates = (stated, _siemens(header), _ge(header))
-    return next((value for value in candidates if value is not None and math.isfinite(value) and 0 < value <= LONGEST_S), None)
+        found = _uih(header, stated)
+        return None if found is None else (found, cite("AcquisitionDuration") + " in milliseconds")
+    candidates = ((stated, cite("AcquisitionDuration")), (_siemens(header), "Siemens private (0051,100A)"), (_ge(header), "GE private (0019,105A)"))
+    return next(((value, source) for value, source in candidates if value is not None and math.isfinite(value) and 0 < value <= LONGEST_S), None)
+
+
+def made_after_s(header: FrameHeader) -> float | None:
+    """Return how long after its acquisition began a frame was made, seconds: no scan in one pass takes longer; None when the header doesn't say.
+
+    AcquisitionDate and -Time, ContentDate and -Time (PS3.3 C.7.6.1). Some scanners write one time into both; that says nothing.
+    """
+    began = _seconds(header.text("AcquisitionDate"), header.text("AcquisitionTime"))
+    made = _seconds(header.text("ContentDate"), header.text("ContentTime"))
+    return made - began if began is not None and made is not None and made - began > 1 else None
 
 
 def _uih(header: FrameHeader, stated: float | None) -> float | None:
-    began = _seconds(header.text("AcquisitionDate"), header.text("AcquisitionTime"))
-    made = _seconds(header.text("ContentDate"), header.text("ContentTime"))
-    if stated is None or began is None or made is None or not 0 < stated / 1e3 <= LONGEST_S:
+    limit = made_after_s(header)
+    if stated is None or limit is None or not 0 < stated / 1e3 <= LONGEST_S:
         return None
-    return stated / 1e3 if stated / 1e3 <= made - began else None
+    return stated / 1e3 if stated / 1e3 <= limit else None
 
 
 def _siemens(header: FrameHeader) -> float | None:
