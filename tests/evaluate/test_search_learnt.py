@@ -13,8 +13,8 @@ from onenex.rivals.sampling import RedDiff
 from tests.rivals.files import write_tiny
 from tests.train.packed import write_packed
 
-IDLE = RedDiff(n_steps=2, t_start=50, prior_weight=0.0, rate=0.5)
-BUSY = RedDiff(n_steps=2, t_start=50, prior_weight=1e4, rate=0.9)
+IDLE = RedDiff(n_steps=2, start=1.0, prior_weight=0.0, rate=0.5)
+BUSY = RedDiff(n_steps=2, start=1.0, prior_weight=1e4, rate=0.9)
 
 
 @pytest.fixture(scope="module")

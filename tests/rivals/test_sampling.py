@@ -1,11 +1,13 @@
 """Samplers against what Gaussian images allow to be worked out by hand."""
 
+import math
+
 import pytest
 import torch
 
 from onenex.errors import OutOfDomain
 from onenex.model.diffusion import sigma_of
-from onenex.rivals.sampling import Ddim, Dps, RedDiff, ddim, dps, reddiff, times
+from onenex.rivals.sampling import Ddim, Dps, RedDiff, ddim, dps, reddiff, time_of, times
 
 MEAN, DEVIATION, SIGMA = 0.5, 0.2, 0.1
 
@@ -38,6 +40,14 @@ def test_impossible_schedules_are_refused(t_start: int, n_steps: int) -> None:
         times(t_start, n_steps)
 
 
+def test_the_time_of_a_noise_has_that_noise() -> None:
+    for noise in (0.01, 0.1, 1.0):
+        t = time_of(noise)
+        before, found = sigma_of(torch.tensor([t - 1, t]))
+        assert before < noise <= found
+    assert (time_of(0.0), time_of(1e9)) == (1, 1000)
+
+
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 def test_ddim_and_ddpm_sample_the_distribution(eta: float) -> None:
     sample = ddim(gaussian, torch.zeros(1, 1, 128, 128), Ddim(n_steps=250, eta=eta), drawing())
@@ -53,8 +63,8 @@ def test_one_step_of_ddim_is_the_denoiser() -> None:
 
 def test_dps_without_guidance_is_ddpm() -> None:
     _, measured, sigma = scan()
-    told = Dps(n_steps=20, t_start=400, step_size=0.0)
-    assert torch.equal(dps(gaussian, measured, sigma, told, drawing()), ddim(gaussian, measured, Ddim(n_steps=20, t_start=400, eta=1.0), drawing()))
+    told = Dps(n_steps=20, step_size=0.0)
+    assert torch.equal(dps(gaussian, measured, sigma, told, drawing()), ddim(gaussian, measured, Ddim(n_steps=20, eta=1.0), drawing()))
 
 
 @pytest.mark.parametrize(("sigma", "normalised"), [(0.02, False), (0.1, False), (0.1, True)])
@@ -81,20 +91,22 @@ def test_reddiff_stops_where_both_terms_balance() -> None:
     sigma = sigma.clone()
     sigma[..., :32] /= 4
     weight = 50.0
-    found = reddiff(lambda x, _: torch.full_like(x, 0.3), measured, sigma, RedDiff(n_steps=60, t_start=100, prior_weight=weight, rate=0.3), drawing())
+    found = reddiff(
+        lambda x, _: torch.full_like(x, 0.3), measured, sigma, RedDiff(n_steps=60, start=math.inf, prior_weight=weight, rate=0.3), drawing()
+    )
     pull = weight * sigma.square()
     torch.testing.assert_close(found, (measured + pull * 0.3) / (1 + pull), atol=1e-4, rtol=0)
 
 
 def test_reddiff_denoises() -> None:
     clean, measured, sigma = scan()
-    found = reddiff(gaussian, measured, sigma, RedDiff(n_steps=40, t_start=200, prior_weight=100.0, rate=0.3), drawing())
+    found = reddiff(gaussian, measured, sigma, RedDiff(n_steps=40, start=4.0, prior_weight=100.0, rate=0.3), drawing())
     assert (found - clean).square().mean() < 0.9 * (measured - clean).square().mean()
 
 
 def test_reddiff_leaves_what_has_no_noise() -> None:
     _, measured, _ = scan()
-    found = reddiff(gaussian, measured, torch.full_like(measured, 1e-6), RedDiff(n_steps=5, t_start=200, prior_weight=100.0, rate=0.5), drawing())
+    found = reddiff(gaussian, measured, torch.full_like(measured, 1e-6), RedDiff(n_steps=5, start=1.0, prior_weight=100.0, rate=0.5), drawing())
     torch.testing.assert_close(found, measured, atol=1e-6, rtol=0)
 
 
@@ -106,8 +118,8 @@ def test_same_seed_same_image(sample: str) -> None:
         if sample == "ddim":
             return ddim(gaussian, measured, Ddim(n_steps=5, t_start=300), drawing(seed))
         if sample == "dps":
-            return dps(gaussian, measured, sigma, Dps(n_steps=5, t_start=300, step_size=0.5), drawing(seed))
-        return reddiff(gaussian, measured, sigma, RedDiff(n_steps=5, t_start=300, prior_weight=30.0, rate=0.5), drawing(seed))
+            return dps(gaussian, measured, sigma, Dps(n_steps=5, start=2.0, step_size=0.5), drawing(seed))
+        return reddiff(gaussian, measured, sigma, RedDiff(n_steps=5, start=1.0, prior_weight=30.0, rate=0.5), drawing(seed))
 
     assert torch.equal(run(1), run(1))
     assert not torch.equal(run(1), run(2))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -37,8 +38,8 @@ class Dps:
     """ζ, the share of the misfit that a step takes away where the network's Jacobian is 1."""
     normalised: bool = False
     """Whether ζ is divided by the misfit's root mean square in units of σ, as the authors do: no step then moves the image by more than ζ σ."""
-    t_start: int = N_STEPS
-    """As in `Ddim`."""
+    start: float = math.inf
+    """Begins at the fast scan with as much noise added as it has, times this, as far as there is a time for it; inf = at T."""
     eta: float = 1.0
     """As in `Ddim`."""
 
@@ -48,7 +49,8 @@ class RedDiff:
     """How RED-diff runs."""
 
     n_steps: int
-    t_start: int
+    start: float
+    """As in `Dps`: noise added to μ at first."""
     prior_weight: float
     """λ, in units of 1 / (series scale)²: noise of standard deviation 1 / √λ gives scan and prior equal say."""
     rate: float
@@ -66,6 +68,12 @@ def times(t_start: int, n_steps: int) -> list[int]:
     if not 1 <= n_steps <= t_start <= N_STEPS:
         raise OutOfDomain(f"{n_steps} steps from diffusion time {t_start} on: take 1 to {N_STEPS} for the time, and 1 to that time for the steps")
     return [round(t_start * (1 - k / n_steps)) for k in range(n_steps)]
+
+
+def time_of(noise: float) -> int:
+    """Return the first diffusion time, 1…T, with at least this much noise in units of the series scale; T when there is none."""
+    table = sigma_of(torch.arange(1, N_STEPS + 1))
+    return min(N_STEPS, 1 + int((table < noise).sum()))
 
 
 @torch.no_grad()
@@ -101,17 +109,17 @@ def dps(denoise: Denoise, measured_B1HW: Tensor, sigma_B1HW: Tensor, settings: D
     denoise
         The unconditional network, with gradients to x_t.
     measured_B1HW, sigma_B1HW
-        y and the standard deviation of its noise, units of the series scale, σ > 0.
+        One slice and the standard deviation of its noise, (1, 1, H, W), units of the series scale, σ > 0.
     generator
         As in `ddim`.
 
     Source
     ------
     Chung et al., ICLR 2023 (arXiv 2209.14687), algorithm 1 with A = identity. As theirs, the likelihood has one σ for all pixels.
-    Deviations: norms are root mean squares, so that ζ doesn't depend on the size of the image; fewer times than T.
+    Deviations: norms are root mean squares, so that ζ doesn't depend on the size of the image; fewer times than T, from the scan's
+    own noise on (Chung et al., CVPR 2022): from T it cannot come back to a scan that has little noise.
     """
-    schedule = times(settings.t_start, settings.n_steps)
-    level = sigma_B1HW.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+    schedule, level = _from_own_noise(settings, sigma_B1HW), float(sigma_B1HW.median())
     x = measured_B1HW + _noise(schedule[0]) * _white(measured_B1HW, generator)
     for t, after in zip(schedule, [*schedule[1:], 0], strict=True):
         with torch.enable_grad():
@@ -139,15 +147,22 @@ def reddiff(denoise: Denoise, measured_B1HW: Tensor, sigma_B1HW: Tensor, setting
     Source
     ------
     Mardani et al. 2023 (arXiv 2305.04391), algorithm 1 with their weight λ √((1 − ᾱ) / ᾱ) of ε_θ − ε, which makes it λ (μ − x̂₀).
-    Deviation: in place of Adam a step goes a share of the way to the minimum of the quadratic that both terms are.
+    Deviations: times from the scan's own noise on; in place of Adam a step goes a share of the way to the minimum of the quadratic that
+    both terms are.
     """
     mu = measured_B1HW
     pull = settings.prior_weight * sigma_B1HW.square()
-    for t in times(settings.t_start, settings.n_steps):
+    for t in _from_own_noise(settings, sigma_B1HW):
         t_B = _repeated(t, mu)
         clean = denoise(mu + _noise(t) * _white(mu, generator), t_B)
         mu = mu - settings.rate * ((mu - measured_B1HW) + pull * (mu - clean)) / (1 + pull)
     return mu
+
+
+def _from_own_noise(settings: Dps | RedDiff, sigma_B1HW: Tensor) -> list[int]:
+    """Return the times of a slice; fewer steps where there are fewer times."""
+    first = time_of(settings.start * float(sigma_B1HW.median()))
+    return times(first, min(first, settings.n_steps))
 
 
 def _towards(clean: Tensor, x: Tensor, when: tuple[int, int], eta: float, generator: torch.Generator) -> Tensor:

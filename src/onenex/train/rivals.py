@@ -196,7 +196,7 @@ def unconditional_loss(network: Unconditional, batch: Batch, *, generator: torch
 
 @torch.inference_mode()
 def _validate_prior(network: Unconditional, held_out: list[Scan], config: RivalsConfig) -> dict[str, float]:
-    """Return how far the denoised image is below the noise of a few diffusion times, dB."""
+    """Return the PSNR of x₀, from references diffused to a few times, over that of the simulated scans (which it doesn't see), dB."""
     figures: dict[str, float] = {}
     simulated = [scan for scan in held_out if scan.info.kind == "clean"]
     for t in _VALIDATED:

@@ -12,7 +12,7 @@ from onenex.evaluate.peers.learnt import networks, slice_by_slice, tiled
 from onenex.rivals.sampling import Ddim, ddim
 from onenex.series import FloatImages
 
-SETTINGS = Ddim(n_steps=10)
+SETTINGS = Ddim(n_steps=5)
 """Chosen on held-out training slices by `evaluate.peers.search_learnt`."""
 
 
