@@ -32,7 +32,8 @@ DARK_TO_BRIGHT: Mapping[str, tuple[str, str, str]] = {
     "T2w": (WHITE, GREY, CSF),
     "STIR": (WHITE, GREY, CSF),
 }
-"""Sequence → tissues by rising signal in adults. Lesions and vessels fall to the class that they look like."""
+"""Sequence → tissues by rising signal in adults. Nothing checks that the classes are these tissues: lesions and vessels fall to the
+class that they look like, and where ventricles or lesions fill much of a slice, grey and white matter may end in one class."""
 UNNAMED = ("dark class", "middle class", "bright class")
 """Of all other sequences, on which the order of tissues depends on the timing."""
 BRIGHT_FAT = ("T1w", "T1-FLAIR")
