@@ -10,7 +10,7 @@ import typer
 
 from onenex import __version__, console
 from onenex.cli_benchmark import Data, Device, Threads, benchmark
-from onenex.cli_evaluate import evaluate
+from onenex.cli_evaluate import acceptance, evaluate
 from onenex.cli_pairs import pairs
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
 app.add_typer(benchmark, name="benchmark")
 app.add_typer(pairs, name="pairs")
 app.command()(evaluate)
+app.command()(acceptance)
 
 
 class Mode(StrEnum):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from onenex import console
-from onenex.cli_benchmark import Device
+from onenex.cli_benchmark import Device, JudgedWeights, Quick, Threads
 
 
 def evaluate(  # noqa: PLR0913 - the options of a command
@@ -27,7 +27,7 @@ def evaluate(  # noqa: PLR0913 - the options of a command
     allow_seen: Annotated[bool, typer.Option("--allow-seen", help="Go on although training saw some of the images.")] = False,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes beside this one; by default one a core.")] = None,
     device: Device = "cpu",
-    weights: Annotated[Path | None, typer.Option("--weights", help="Weights file to judge instead of the bundled one.")] = None,
+    weights: JudgedWeights = None,
 ) -> None:
     """Restore every image of a cohort by every method, measure and test, and write one page with all of it."""
     with console.guard():
@@ -39,3 +39,21 @@ def evaluate(  # noqa: PLR0913 - the options of a command
                 segment=not no_segmentation, patients=patients, ledger=ledger, allow_seen=allow_seen, workers=workers, device=device,
                 weights=weights, progress=tell,
             )  # fmt: skip
+
+
+def acceptance(
+    *,
+    mode: Annotated[list[str] | None, typer.Option(help="fast or full; may be given again; both by default.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for acceptance.json and acceptance.png.")] = None,
+    quick: Quick = False,
+    device: Device = "auto",
+    weights: JudgedWeights = None,
+    threads: Threads = None,
+) -> None:
+    """Scan a phantom, denoise it, and ask what regulators ask: less noise, and everything else still there. Ends with 1 when a test fails."""
+    with console.guard():
+        from onenex.evaluate.acceptance.run import MODES, run
+
+        with console.progress_bar() as tell:
+            found = run(mode or MODES, output, quick=quick, device=device, weights=weights, threads=threads, progress=tell)
+    raise typer.Exit(found.exit_code)
