@@ -36,7 +36,8 @@ DARK_TO_BRIGHT: Mapping[str, tuple[str, str, str]] = {
 class that they look like, and where ventricles or lesions fill much of a slice, grey and white matter may end in one class."""
 UNNAMED = ("dark class", "middle class", "bright class")
 """Of all other sequences, on which the order of tissues depends on the timing."""
-BRIGHT_FAT = ("T1w", "T1-FLAIR")
+BRIGHT_FAT = ("T1w", "T1-FLAIR", "T2-FLAIR")
+"""Sequences on which fat, and lesions at the rim, may outshine the brain: they are cut off. On T2w the fluid is as bright."""
 LEAST_PIXELS = 1000
 """A brain mask below this is none."""
 LEAST_SHARE = 0.005
