@@ -31,7 +31,7 @@ def denoisers(
 ) -> None:
     """Print one table: OneNEX and its peers on every file of DATA/test, then speed and memory."""
     with console.guard():
-        from onenex.evaluate.benchmark import run
+        from onenex.evaluate.denoisers.run import run
 
         chosen = None if methods is None else methods.split(",")
         run(data, output, chosen, quick, device=device, weights=weights, threads=threads)
@@ -49,7 +49,7 @@ def noise(
 ) -> None:
     """Print how right the estimated noise is, on every clean file of DATA/test."""
     with console.guard():
-        from onenex.evaluate.noise_table import run
+        from onenex.evaluate.noise.table import run
 
         run(data, output, quick, device=device, weights=weights, threads=threads)
 
@@ -69,7 +69,7 @@ def ablation(
 ) -> None:
     """Print what each part of the unified model is worth, on every file of DATA/test."""
     with console.guard():
-        from onenex.evaluate.ablation import run
+        from onenex.evaluate.ablation.run import run
 
         run(data, output, quick=quick, slices=slices, device=device, weights=weights, threads=threads)
 
@@ -87,8 +87,8 @@ def steps(
 ) -> None:
     """Measure mode full by its number of steps, or by its preset, on the slices of DATA/train that training holds out."""
     with console.guard():
-        from onenex.evaluate.steps import GRID, run
-        from onenex.evaluate.steps import search as search_presets
+        from onenex.evaluate.ablation.steps import GRID, run
+        from onenex.evaluate.ablation.steps import search as search_presets
 
         if search:
             search_presets(GRID, data, output, n_slices=slices, device=device, weights=weights, threads=threads)
@@ -107,7 +107,7 @@ def scanner(
 ) -> None:
     """Print how well the learnt scanner foresees fast scans: mean and standard deviation, by file and by intensity."""
     with console.guard():
-        from onenex.evaluate.calibration import run
+        from onenex.evaluate.noise.calibration import run
 
         run(data, output, split=split, weights=weights, threads=threads)
 
@@ -122,7 +122,7 @@ def limits(
 ) -> None:
     """Print what holds mode fast back: the noise map, a single look, or the references' own noise; on DATA/train."""
     with console.guard():
-        from onenex.evaluate.limits import run
+        from onenex.evaluate.denoisers.limits import run
 
         run(data, output, weights=weights, threads=threads)
 
@@ -141,7 +141,7 @@ def guard_benchmark(  # noqa: PLR0913 - the options of a command
 ) -> None:
     """Print how many honest slices the guard touches and how much planted damage it catches, on DATA/test."""
     with console.guard():
-        from onenex.evaluate.guard_table import run
+        from onenex.evaluate.guard.table import run
 
         run(data, output, quick, mode=mode, split=split, device=device, weights=weights, threads=threads)
 
@@ -157,7 +157,7 @@ def pictures(
 ) -> None:
     """Draw what the model does to scans of DATA/test, organ by organ, and what scanner model and prior know."""
     with console.guard():
-        from onenex.evaluate.pictures import run
+        from onenex.evaluate.pictures.run import run
 
         run(data, output, quick, weights=weights, threads=threads)
 
@@ -171,7 +171,7 @@ def archive_benchmark(
 ) -> None:
     """Generate a DICOM tree and index it twice, as `onenex pairs build` does: files a second, memory, and what the second time costs."""
     with console.guard():
-        from onenex.evaluate.archive_speed import measure
+        from onenex.evaluate.costs.archive import measure
 
         typer.echo(str(measure(files, folder, workers=workers)))
 
@@ -183,7 +183,7 @@ def cohort(
 ) -> None:
     """Print the peak memory of `onenex evaluate` on generated cohorts of different sizes: it must not grow with them."""
     with console.guard():
-        from onenex.evaluate.cohort_size import SIZES, measure
+        from onenex.evaluate.costs.cohort import SIZES, measure
 
         for one in measure(images or SIZES):
             typer.echo(str(one))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from onenex.errors import OutOfDomain
-from onenex.evaluate import faults
+from onenex.evaluate.guard import faults
 from onenex.model import guard as guards
 from onenex.model import load
 from onenex.physics import degrade, kspace, noise

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from onenex.evaluate.paper_size import build, count_weights
+from onenex.evaluate.ablation.paper_size import build, count_weights
 from onenex.nets.paper_unets import TEXT_WIDTH, Attention, DiffusionUNet, WideSkipUNet
 
 

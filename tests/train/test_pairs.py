@@ -11,12 +11,12 @@ from onenex.errors import DataError
 from onenex.model.degradation import Measurement
 from onenex.physics import kspace, noise
 from onenex.physics.estimate import spread_of_repeats
+from onenex.physics.scale import brightness
 from onenex.scans import ScanInfo, load_images, read_manifest, write_scan
 from onenex.text.phrases import UNKNOWNS
 from onenex.train.config import PhaseConfig, TrainConfig
 from onenex.train.dataset import Batch, draw_batch, load_scans
 from onenex.train.losses import restoration_loss
-from onenex.physics.scale import brightness
 from onenex.train.pairs import prepare, raise_floor, shift, spread_of_pair
 from onenex.train.recipes import RECIPES
 from onenex.train.validate import validate_degradation, validate_restoration

@@ -8,7 +8,7 @@ import pytest
 
 from onenex.errors import OutOfDomain
 from onenex.evaluate import acceptance
-from onenex.evaluate.pictures_canvas import LIMIT_BYTES
+from onenex.evaluate.pictures.canvas import LIMIT_BYTES
 from tests.model.weights import random_model
 
 

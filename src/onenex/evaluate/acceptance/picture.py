@@ -9,7 +9,7 @@ import numpy as np
 
 from onenex.evaluate.acceptance import layouts
 from onenex.evaluate.acceptance.records import Stack
-from onenex.evaluate.pictures_canvas import canvas, save, show
+from onenex.evaluate.pictures.canvas import canvas, save, show
 from onenex.series import FloatImages
 
 SHOWN = (layouts.UNIFORM, layouts.ARTEFACTS, layouts.EDGES, layouts.GRID, layouts.CONTRAST)

@@ -17,7 +17,7 @@ from rich.text import Text
 from onenex import model as models
 from onenex.evaluate.acceptance import judge, layouts, picture
 from onenex.evaluate.acceptance.records import Acceptance, Check, ModeResult, Stack
-from onenex.evaluate.table import console
+from onenex.evaluate.denoisers.table import console
 from onenex.series import FloatImages
 
 _LOG = logging.getLogger(__name__)

@@ -40,7 +40,11 @@ class Tissues:
         return {"tissues": [row for task in self.tasks for row in self._rows(task, image[None])]}
 
     def _rows(self, task: Task, images: Any) -> Iterator[dict[str, Any]]:
-        labels = task.segmenter(images, self.spacing_mm, task.mask)
+        try:
+            labels = task.segmenter(images, self.spacing_mm, task.mask)
+        except DataError as error:
+            logger.warning("event=segmentation_failed segmenter='%s' reason='%s'", task.note, error)
+            return
         names = task.segmenter.names or None
         found, reference = sizes(labels, names), sizes(task.reference, names)
         for tissue, value in dice(labels, task.reference, names).items():
@@ -79,7 +83,7 @@ def tissues_of(unit: Unit, sample: Sample, command: str | None) -> Tissues | Non
         tasks.append(tool_task(ExternalTool(command=command, plane=info.plane), reference, spacing))
     if not tasks:
         return None
-    return Tissues(tasks=tuple(tasks), spacing_mm=spacing, pixel_ml=math.nan if spacing is None else math.prod(spacing) / 1000)
+    return Tissues(tasks=tuple(tasks), spacing_mm=spacing, pixel_ml=_pixel_ml(info, spacing))
 
 
 def _suiting(task: Callable[[], Task], info: ScanInfo) -> list[Task]:
@@ -89,6 +93,10 @@ def _suiting(task: Callable[[], Task], info: ScanInfo) -> list[Task]:
     except DataError as error:
         logger.debug("event=not_segmented id=%s reason='%s'", info.id, error)
         return []
+
+
+def _pixel_ml(info: ScanInfo, spacing: Spacing | None) -> float:
+    return math.nan if spacing is None or info.slice_thickness_mm is None else math.prod(spacing) / 1000
 
 
 def _spacing(info: ScanInfo) -> Spacing | None:
