@@ -1,0 +1,1 @@
+"""`onenex benchmark ablation` and `steps`: what each part of the unified model is worth, and what its steps buy."""

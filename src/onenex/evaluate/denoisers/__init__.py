@@ -1,0 +1,1 @@
+"""`onenex benchmark denoisers` and `limits`: OneNEX and its classical rivals on every test file; what keeps it from more."""

@@ -1,0 +1,1 @@
+"""`onenex benchmark pictures`: what the model does to scans, to be looked at."""
