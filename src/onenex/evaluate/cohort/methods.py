@@ -22,6 +22,10 @@ INPUT, FAST, FULL = "input", "OneNEX fast", "OneNEX full"
 OURS = (FAST, FULL)
 
 
+_OURS = ("model", "nets", "text")
+"""Code of our networks."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """An image that a method returned."""
@@ -43,7 +47,11 @@ class Method(Protocol):
 
     @property
     def key(self) -> str:
-        """What its results depend on besides the image and our code: weights, settings, the version of its library."""
+        """What its results depend on besides the image and its code: weights, settings, the version of its library."""
+
+    @property
+    def code(self) -> tuple[str, ...]:
+        """Its code: files and folders of the package."""
 
     def __call__(self, sample: Sample, info: ScanInfo, sigma: Callable[[], FloatImages]) -> Result:
         """Restore one image.
@@ -63,6 +71,7 @@ class Untouched:
 
     name: str = INPUT
     key: str = ""
+    code: tuple[str, ...] = ()
 
     def __call__(self, sample: Sample, info: ScanInfo, sigma: Callable[[], FloatImages]) -> Result:
         """Return the measured image."""
@@ -76,6 +85,7 @@ class OneNex:
     name: str
     model: models.Model
     settings: models.Settings
+    code: tuple[str, ...] = _OURS
 
     @property
     def key(self) -> str:
@@ -106,6 +116,13 @@ class Rival:
 
         owners = packages_distributions().get(self.peer.package.partition(".")[0], [])
         return f"{self.peer} {' '.join(sorted(f'{owner} {version(owner)}' for owner in owners))}"
+
+    @property
+    def code(self) -> tuple[str, ...]:
+        """Its own module, and what the noise that it's told comes from; of a learnt rival its networks as well."""
+        own = f"{type(self.peer).__module__.removeprefix('onenex.').replace('.', '/')}.py"
+        learnt = ("rivals", "evaluate/peers/learnt.py") if self.peer.package == "torch" else ()
+        return (*_OURS, own, "evaluate/peers/whiten.py", *learnt)
 
     def __call__(self, sample: Sample, info: ScanInfo, sigma: Callable[[], FloatImages]) -> Result:
         """Restore as `Method` says."""

@@ -25,9 +25,9 @@ from onenex.evaluate.trials import PIXELS
 from onenex.scans import ScanInfo
 from onenex.series import FloatImages
 
-CODE = ("model", "nets", "physics", "text", "rivals", "scans.py", "evaluate/measures", "evaluate/cohort", "evaluate/peers", "evaluate/segmentation",
-    "evaluate/metrics.py", "evaluate/perceptual.py", "evaluate/cases.py", "evaluate/trials.py")  # fmt: skip
-"""What the figures are made by."""
+CODE = ("physics", "scans.py", "evaluate/measures", "evaluate/cohort", "evaluate/segmentation", "evaluate/metrics.py", "evaluate/perceptual.py",
+    "evaluate/cases.py", "evaluate/trials.py")  # fmt: skip
+"""What all figures are made by, beside the methods' own code."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,8 @@ class Bench:
     model: models.Model
     methods: list[Method]
     lpips: perceptual.Lpips | None
-    code: str = field(repr=False)
+    code: dict[str, str] = field(repr=False)
+    """Name of a method → fingerprint of the code that its figures are made by."""
 
 
 @lru_cache(maxsize=1)
@@ -58,7 +59,8 @@ def bench(choice: Choice) -> Bench:
     torch.set_num_threads(1)
     model = choice.model()
     lpips = perceptual.load() if perceptual.available() else None
-    return Bench(model=model, methods=choice.methods(model), lpips=lpips, code=fingerprint("", CODE))
+    methods = choice.methods(model)
+    return Bench(model=model, methods=methods, lpips=lpips, code={one.name: fingerprint(one.key, (*CODE, *one.code)) for one in methods})
 
 
 def evaluate(unit: Unit, order: Order) -> int:
@@ -92,7 +94,7 @@ def evaluate(unit: Unit, order: Order) -> int:
 def file_of(unit: Unit, method: Method, order: Order, tools: Bench) -> Kept:
     """Return where the measurements of a unit by a method are kept."""
     beside = f"{order.segmenter} {order.segment} {tools.lpips is None}"
-    return kept(order.cache, unit, tools.code, method.name, method.key, tools.model.weights_hash, beside)
+    return kept(order.cache, unit, tools.code[method.name], method.name, tools.model.weights_hash, beside)
 
 
 def _lines(unit: Unit, sample: Sample, methods: Sequence[Method], order: Order, tools: Bench) -> list[tuple[Method, Line]]:

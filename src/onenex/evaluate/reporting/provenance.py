@@ -17,7 +17,8 @@ from onenex import __version__
 from onenex.evaluate import perceptual
 from onenex.evaluate.cohort.kept import content
 from onenex.evaluate.cohort.samples import Unit
-from onenex.evaluate.cohort.work import Bench, Order
+from onenex.evaluate.cohort.work import CODE, Bench, Order
+from onenex.evaluate.fingerprint import fingerprint
 
 
 def checksum(units: Sequence[Unit]) -> str:
@@ -38,7 +39,7 @@ def facts(data: Path, units: Sequence[Unit], order: Order, tools: Bench, seen: s
         "data SHA-256": checksum(units),
         "seen in training": seen,
         "weights": tools.model.weights_hash,
-        "OneNEX": f"{__version__}, code {tools.code}",
+        "OneNEX": f"{__version__}, code {fingerprint('', CODE)}",
         "LPIPS": "v0.1, AlexNet" if tools.lpips is not None else perceptual.NOT_INSTALLED,
         "machine": f"{machine}; one thread a process",
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
