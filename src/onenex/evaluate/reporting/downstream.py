@@ -77,7 +77,8 @@ def _gain(frame: pd.DataFrame, name: str) -> tuple[Table, list[Finding]]:
     )
     over = [f"{tissue} at {condition} ({value:+.1f} %)" for (tissue, condition), value in gains.items() if value >= PAPER_PERCENT]
     reached = f"; reached for {', '.join(over)}" if over else "; reached nowhere"
-    text = f"Dice, {name} over the input: {whole.text(2, ' %')}, in the paper +{PAPER_PERCENT} %{reached}"
+    change = f"{both['before'].mean():.3f} → {both['after'].mean():.3f}"
+    text = f"Dice, {name} over the input: {change}, {whole.text(2, ' %')}, in the paper +{PAPER_PERCENT} %{reached}"
     head = ("tissue", "condition", "input", name, "gain", "patients")
     return Table(title=f"Dice, gain of {name}", head=head, lines=tuple(lines), n_names=2), [Finding(text=text, good=whole.value >= PAPER_PERCENT)]
 
