@@ -12,7 +12,7 @@ from onenex.evaluate.peers.learnt import networks, slice_by_slice, tiled
 from onenex.rivals.sampling import Dps, dps
 from onenex.series import FloatImages
 
-SETTINGS = Dps(n_steps=10, step_size=0.3, start=2.0)
+SETTINGS = Dps(n_steps=10, start=8.0, step_size=0.6)
 """Chosen on held-out training slices by `evaluate.peers.search_learnt`."""
 
 

@@ -12,7 +12,7 @@ from onenex.evaluate.peers.learnt import networks, slice_by_slice, tiled
 from onenex.rivals.sampling import RedDiff, reddiff
 from onenex.series import FloatImages
 
-SETTINGS = RedDiff(n_steps=10, start=1.0, prior_weight=3000.0, rate=0.3)
+SETTINGS = RedDiff(n_steps=10, start=1.0, prior_weight=12000.0, rate=0.3)
 """Chosen on held-out training slices by `evaluate.peers.search_learnt`."""
 
 

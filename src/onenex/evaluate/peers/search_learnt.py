@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from onenex import model as models
-from onenex.evaluate import table
+from onenex.evaluate.denoisers import table
 from onenex.evaluate.peers import Peer
 from onenex.evaluate.peers.ddpm import ConditionalDdpm
 from onenex.evaluate.peers.dps import DpsPeer
@@ -36,12 +36,15 @@ GRIDS: Mapping[str, Sequence[Settings]] = {
     "DPS": [
         *(Dps(n_steps=10, start=start, step_size=size) for start, size in product((1.0, 2.0, 4.0), (0.1, 0.3, 0.6))),
         *(Dps(n_steps=10, start=2.0, step_size=size, normalised=True) for size in (0.3, 0.6)),
+        *(Dps(n_steps=10, start=8.0, step_size=size) for size in (0.3, 0.6, 1.0)),
+        *(Dps(n_steps=10, start=16.0, step_size=size) for size in (0.6, 1.0)),
         *(Dps(n_steps=20, start=start, step_size=0.3) for start in (2.0, 4.0)),
         Dps(n_steps=20, step_size=0.3),
     ],
     "RED-diff": [
         *(RedDiff(n_steps=10, start=start, prior_weight=w, rate=0.3) for start, w in product((1.0, 2.0, 3.0), (1000.0, 3000.0, 6000.0))),
         *(RedDiff(n_steps=10, start=1.0, prior_weight=3000.0, rate=rate) for rate in (0.15, 0.6)),
+        *(RedDiff(n_steps=10, start=start, prior_weight=w, rate=0.3) for start, w in ((0.7, 6000.0), (0.7, 12000.0), (1.0, 12000.0), (1.4, 6000.0))),
         *(RedDiff(n_steps=20, start=start, prior_weight=3000.0, rate=0.3) for start in (1.0, 2.0)),
     ],
 }
