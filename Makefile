@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.onenex-installed
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
-PYTEST_FLAGS ?=
+PYTEST_FLAGS ?= -n 2 --dist loadfile
 
 help:
 	@sed -n '2,5s/^# *//p' $(firstword $(MAKEFILE_LIST))
@@ -49,9 +49,9 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The last lines of pytest name every skipped test and why.
+# Two processes of one thread each. The last lines of pytest name every skipped test and why.
 test: debian lint
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_FLAGS)
 
 # Programs that the tests marked `debian` drive. Without root, apt-get or network those tests skip, and say so.
 debian:
