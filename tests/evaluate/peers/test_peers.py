@@ -8,7 +8,7 @@ import pytest
 
 from onenex.errors import DataError
 from onenex.evaluate.peers import Peer, all_peers, classical_peers
-from onenex.evaluate.peers.dipy_nlm import classic
+from onenex.evaluate.peers.dipy_nlm import blockwise, classic
 from onenex.evaluate.peers.gaussian import Gaussian
 from onenex.evaluate.peers.learnt import learnt_peers
 from onenex.evaluate.peers.wavelet import Wavelet
@@ -94,6 +94,25 @@ def test_told_more_noise_it_smooths_more(peer: Peer) -> None:
     _, measured, sigma = phantom(0.08)
     weak, strong = (replace(peer, sigma_factor=factor)(measured[:1], sigma[:1]) for factor in (0.5, 1.5))  # type: ignore[type-var]
     assert np.abs(strong - measured[:1]).mean() > 1.2 * np.abs(weak - measured[:1]).mean()
+
+
+@pytest.mark.parametrize("peer", [classic(1), blockwise(1)], ids=lambda peer: peer.name)
+def test_non_local_means_leave_a_nearly_clean_slice(peer: Peer) -> None:
+    """DIPY blurs a lone slice, or reads beyond it."""
+    clean, measured, sigma = phantom(0.005)
+    inside = clean[:1] > 0
+    restored = peer(measured[:1], sigma[:1])
+    assert np.mean((restored - clean[:1])[inside] ** 2) < np.mean((measured - clean)[:1][inside] ** 2)
+
+
+@pytest.mark.parametrize("peer", [classic(1), blockwise(1)], ids=lambda peer: peer.name)
+def test_what_lies_around_in_memory_does_not_matter(peer: Peer) -> None:
+    _, measured, sigma = phantom(0.08)
+    first = peer(measured[:1], sigma[:1])
+    for n in (1_000, 20_000, 200_000):
+        rubbish = [np.full(n, 1e300) for _ in range(8)]
+        del rubbish
+        np.testing.assert_array_equal(peer(measured[:1], sigma[:1]), first)
 
 
 def test_varying_noise_becomes_uniform() -> None:

@@ -23,7 +23,7 @@ class Gaussian:
 
     name: str = "Gaussian"
     package: str = "scipy"
-    rate: float = 4.0
+    rate: float = 5.0
     """Width in pixels at σ = 1, the series scale."""
     exponent: float = EDGE_EXPONENT
 

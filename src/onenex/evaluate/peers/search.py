@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from onenex.errors import DataError
-from onenex.evaluate import table
+from onenex.evaluate.denoisers import table
 from onenex.evaluate.peers import Peer, classical_peers, spelt
 from onenex.evaluate.peers.antspy import AntsDenoise
 from onenex.evaluate.peers.dipy_nlm import DipyNlm, blockwise, classic
@@ -36,25 +36,37 @@ MOST_DB = 60.0
 FILE = "search-peers.csv"
 
 
-def _nlm(peer: DipyNlm, settings: Sequence[tuple[int, int, float]]) -> list[DipyNlm]:
+def _nlm(peer: DipyNlm, settings: Sequence[tuple[int, int, float]], *, rician: bool) -> list[DipyNlm]:
     """Return a method with each (patch radius, block radius, σ factor)."""
-    return [replace(peer, patch_radius=patch, block_radius=block, sigma_factor=factor) for patch, block, factor in settings]
+    return [replace(peer, patch_radius=patch, block_radius=block, sigma_factor=factor, rician=rician) for patch, block, factor in settings]
 
 
-FACTORS = (0.8, 1.0, 1.25)
 GRIDS: Mapping[str, Sequence[Peer]] = {
     "Gaussian": [
         *(Gaussian(rate=rate) for rate in (2.0, 3.0, 4.0, 5.0, 6.0)),
         *(Gaussian(rate=rate, exponent=1.0) for rate in (6.0, 10.0, 15.0)),
         *(Gaussian(rate=width, exponent=0.0) for width in (0.5, 0.7, 1.0)),
     ],
-    "NLM classic": _nlm(classic(1), [*product((1, 2), (3,), FACTORS), *product((1,), (5,), FACTORS), (2, 5, 1.0)]),
-    "NLM blockwise": _nlm(blockwise(1), [(1, 2, 1.0), *product((1, 2), (3, 5), FACTORS), (2, 5, 0.5), (2, 7, 1.0)]),
-    "ANTs": [AntsDenoise(patch_radius=patch, search_radius=search) for patch, search in product((1, 2), (2, 3))],
+    "NLM classic": [
+        *_nlm(classic(1), [*product((1,), (3,), (0.8, 1.0, 1.25)), (2, 3, 1.0), (2, 3, 1.25), (1, 5, 1.0), (1, 5, 1.25)], rician=True),
+        *_nlm(classic(1), [(1, 3, 1.0), (1, 3, 1.25)], rician=False),
+    ],
+    "NLM blockwise": [
+        *_nlm(blockwise(1), [*product((1,), (2,), (1.0, 1.5, 2.0, 2.5)), *product((2,), (2,), (1.5, 2.0)), (1, 3, 2.0), (2, 3, 2.0)], rician=True),
+        *_nlm(blockwise(1), [*product((1,), (2,), (1.5, 2.0)), *product((2,), (2,), (1.5, 2.0, 2.5))], rician=False),
+    ],
+    "ANTs": [
+        *(AntsDenoise(patch_radius=patch, search_radius=search, noise_model="Rician") for patch, search in product((1, 2), (2, 3))),
+        *(AntsDenoise(patch_radius=patch, search_radius=search, noise_model="Gaussian") for patch, search in product((1, 2), (2, 3))),
+        *(
+            AntsDenoise(patch_radius=patch, search_radius=search, noise_model="Gaussian")
+            for patch, search in ((2, 1), (3, 1), (4, 1), (5, 1), (3, 2))
+        ),
+    ],
     "wavelet": [
-        *(Wavelet(wavelet=family, sigma_factor=factor) for family, factor in product(("db1", "db2", "sym4", "sym8"), (1.0, 1.25))),
-        *(Wavelet(wavelet="sym4", sigma_factor=factor) for factor in (0.8, 1.5)),
-        *(Wavelet(wavelet="sym4", max_shift=shift) for shift in (1, 7)),
+        *(Wavelet(wavelet=family, sigma_factor=factor) for family, factor in product(("db1", "db2", "sym4", "sym8"), (0.8, 1.0, 1.25))),
+        *(Wavelet(wavelet=family, sigma_factor=0.65) for family in ("db2", "sym4")),
+        *(Wavelet(wavelet="sym4", sigma_factor=1.0, max_shift=shift) for shift in (1, 7)),
     ],
     "TV": [TotalVariation(weight=weight) for weight in (0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.3)],
 }

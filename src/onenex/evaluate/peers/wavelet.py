@@ -27,7 +27,7 @@ class Wavelet:
     """The best of db1, db2, db3, sym4 and sym8 on the training files (by 0.1 dB)."""
     max_shift: int = 3
     """Pixels along each axis."""
-    sigma_factor: float = 1.0
+    sigma_factor: float = 0.8
     """The σ that it's told, in units of the estimated one: its strength."""
 
     def __call__(self, images: FloatImages, sigma: FloatImages) -> FloatImages:
