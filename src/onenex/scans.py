@@ -272,12 +272,8 @@ def write_scan(folder: Path, name: str, images: NDArray[np.generic], kind: str, 
         raise DataError(f"{name}: kind is '{kind}': write one of {', '.join(KINDS)}")
     if images.ndim != KINDS[kind].count(",") + 1 or 0 in images.shape or (kind == "pairs" and images.shape[1] != 2):
         raise DataError(f"{name}: images have shape {images.shape}, but kind {kind} is {KINDS[kind]}")
-    sizes = {
-        "n_slices": images.shape[0],
-        "n_repeats": 1 if kind == "clean" else images.shape[1],
-        "rows": images.shape[-2],
-        "columns": images.shape[-1],
-    }
+    sizes = dict(zip(("n_slices", "rows", "columns"), (images.shape[0], *images.shape[-2:]), strict=True))
+    sizes["n_repeats"] = 1 if kind == "clean" else images.shape[1]
     row = {"split": "train"} | dict(about) | {"id": name, "kind": kind} | sizes
     columns = [one.name for one in fields(ScanInfo) if one.name not in ("path", "synthetic", "stored")]
     known = {column: "" if row.get(column) is None else str(row[column]) for column in columns}
