@@ -23,7 +23,7 @@ def denoisers(
     data: Data,
     *,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for CSV, JSON and the growth plot.")] = None,
-    methods: Annotated[str | None, typer.Option(help="Peers to run, with commas: nlm-classic,nlm-blockwise,ants,wavelet,tv.")] = None,
+    methods: Annotated[str | None, typer.Option(help="Peers, with commas: gaussian,nlm-classic,nlm-blockwise,ants,wavelet,tv (all by default), u-net,cgan,ddpm,dps,red-diff, bm3d.")] = None,
     quick: Quick = False,
     device: Device = "auto",
     weights: JudgedWeights = None,
@@ -187,3 +187,33 @@ def cohort(
 
         for one in measure(images or SIZES):
             typer.echo(str(one))
+
+
+@benchmark.command()
+def peers(
+    data: Data,
+    *,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the table as CSV.")] = None,
+    methods: Annotated[str | None, typer.Option(help="Classical peers, with commas; all by default.")] = None,
+    threads: Threads = None,
+) -> None:
+    """Search for the classical peers' best settings on held-out slices of DATA/train: every setting tried, and which wins."""
+    with console.guard():
+        from onenex.evaluate.peers.search import run
+
+        run(data, output, None if methods is None else methods.split(","), threads=threads)
+
+
+@benchmark.command("learnt-peers")
+def learnt_peers(
+    data: Data,
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for what was measured; a stopped search goes on from there.")],
+    methods: Annotated[str | None, typer.Option(help="Samplers, with commas: DDPM,DPS,RED-diff; all by default.")] = None,
+    threads: Threads = None,
+) -> None:
+    """Search for the learnt peers' best sampler settings, likewise."""
+    with console.guard():
+        from onenex.evaluate.peers.search_learnt import run
+
+        run(data, output, None if methods is None else methods.split(","), threads=threads)
