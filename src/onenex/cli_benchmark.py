@@ -23,7 +23,7 @@ def denoisers(
     data: Data,
     *,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for CSV, JSON and the growth plot.")] = None,
-    methods: Annotated[str | None, typer.Option(help="Peers, with commas: gaussian,nlm-classic,nlm-blockwise,ants,wavelet,tv (all by default), u-net,cgan,ddpm,dps,red-diff, bm3d.")] = None,
+    methods: Annotated[str | None, typer.Option(help="Peers, with commas: nlm-classic,tv,u-net …; the six classical ones by default.")] = None,
     quick: Quick = False,
     device: Device = "auto",
     weights: JudgedWeights = None,
