@@ -9,8 +9,9 @@ import pytest
 from onenex.errors import DataError
 from onenex.evaluate import metrics
 from onenex.evaluate.cohort.samples import Plan, Sample, Unit, order, samples, units
-from onenex.evaluate.measures.record import measure_slice, pooled_mse, prepare
-from onenex.scans import load_images, read_manifest
+from onenex.evaluate.measures.record import Measures, measure_slice, pooled_mse, prepare
+from onenex.physics.scale import series_scale
+from onenex.scans import load_images, read_manifest, write_scan
 from tests.evaluate.cohort.small import PLAN, write_cohort
 from tests.train.packed_pairs import SIGMA
 
@@ -32,7 +33,12 @@ def test_every_scan_has_its_conditions(cohort: Path) -> None:
         ("anna_repeats", "repeats, means of 2", 2.0),
         ("bert_pairs", "fast scan", 2.0),
     ]
-    assert order(units(cohort, PLAN))[0].info.kind in ("clean", "repeats", "pairs")
+
+
+def test_the_largest_scans_come_first(tmp_path: Path) -> None:
+    for size, name in ((48, "small"), (96, "large"), (64, "middle")):
+        write_scan(tmp_path, name, np.ones((2, size, size), np.float32), "clean", {"split": "test"})
+    assert [one.info.id for one in order(units(tmp_path, PLAN))] == ["large", "middle", "small"]
 
 
 def test_a_split_without_scans_is_refused(cohort: Path) -> None:
@@ -52,20 +58,14 @@ def test_repeats_score_as_the_unbiased_error_does(cohort: Path) -> None:
     one = unit(cohort, "repeats")
     found = [measured(sample) for sample in samples(one, plan)]
     images = load_images(one.info)
-    scale = metrics.np.float32(_scale(images))
+    scale = np.float32(series_scale([images.mean(axis=1)]))
     mask = metrics.foreground((images / scale).mean(axis=1)) & ~metrics.saturated(images).any(axis=1)
     expected = metrics.unbiased_mse([images[:, 0] / scale], [(0,)], images / scale, mask)
     assert pooled_mse(found) == pytest.approx(expected, rel=1e-5)
     assert pooled_mse(found) == pytest.approx(SIGMA**2, rel=0.2)
 
 
-def _scale(images: np.ndarray) -> float:
-    from onenex.physics.scale import series_scale
-
-    return series_scale([images.mean(axis=1)])
-
-
-def measured(sample: Sample):  # type: ignore[no-untyped-def]
+def measured(sample: Sample) -> Measures:
     target = prepare(sample.reference, sample.mask, data_range=1.0, measured=sample.measured, reference_variance=sample.reference_variance)
     return measure_slice(sample.measured, target).foreground
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from onenex.errors import DataError
 from onenex.evaluate.cohort.table import IMAGES, TISSUES
+from onenex.evaluate.report import SUMMARY
 from onenex.evaluate.reporting import figures, groups, page
 from onenex.evaluate.reporting.downstream import downstream
 from onenex.evaluate.reporting.groups import HEADLINE
 from onenex.evaluate.reporting.page import Cell, Line, Table
 
 BEGIN, END = "<!-- evaluation: begin -->", "<!-- evaluation: end -->"
-SUMMARY = "summary.json"
 PAGE, PICTURE = Path("docs", "explanation", "evaluation.md"), Path("docs", "images", "evaluation.png")
 _HEADLINE_COLUMNS = ("method", "PSNR, dB", "SSIM", "LPIPS", "edge width / reference's", "time a slice")
 
