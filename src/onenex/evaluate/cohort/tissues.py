@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +14,7 @@ import numpy as np
 from onenex.errors import DataError
 from onenex.evaluate.cohort.samples import Sample, Unit
 from onenex.evaluate.measures.record import Image
-from onenex.evaluate.segmentation import Labels, Spacing, Task, dice, sizes
+from onenex.evaluate.segmentation import Labels, Spacing, Task, dice, volumes_ml
 from onenex.evaluate.segmentation.brain import brain_task
 from onenex.evaluate.segmentation.cord import cord_task
 from onenex.evaluate.segmentation.external import ExternalTool, tool_task
@@ -32,8 +31,8 @@ class Tissues:
 
     tasks: tuple[Task, ...]
     spacing_mm: Spacing | None
-    pixel_ml: float
-    """Volume of a pixel, millilitres; NaN where the manifest doesn't say."""
+    thick: bool
+    """Whether the manifest states the slice thickness: without it there are no volumes."""
 
     def compare(self, image: Image) -> dict[str, Any]:
         """Return {"tissues": rows of segmenter, tissue, Dice, volume, the reference's volume} of an image (row, column)."""
@@ -46,13 +45,11 @@ class Tissues:
             logger.warning("event=segmentation_failed segmenter='%s' reason='%s'", task.note, error)
             return
         names = task.segmenter.names or None
-        found, reference = sizes(labels, names), sizes(task.reference, names)
+        known = self.spacing_mm if self.thick else None
+        found, reference = ({} if known is None else volumes_ml(one, known, names) for one in (labels, task.reference))
         for tissue, value in dice(labels, task.reference, names).items():
-            volumes = {"volume_ml": self._ml(found.get(tissue, 0)), "reference_ml": self._ml(reference.get(tissue, 0))}
+            volumes = {"volume_ml": found.get(tissue), "reference_ml": reference.get(tissue)}
             yield {"segmenter": task.note, "tissue": tissue, "dice": value, **volumes}
-
-    def _ml(self, n_pixels: int) -> float | None:
-        return None if math.isnan(self.pixel_ml) else n_pixels * self.pixel_ml
 
 
 def tissues_of(unit: Unit, sample: Sample, command: str | None) -> Tissues | None:
@@ -83,7 +80,7 @@ def tissues_of(unit: Unit, sample: Sample, command: str | None) -> Tissues | Non
         tasks.append(tool_task(ExternalTool(command=command, plane=info.plane), reference, spacing))
     if not tasks:
         return None
-    return Tissues(tasks=tuple(tasks), spacing_mm=spacing, pixel_ml=_pixel_ml(info, spacing))
+    return Tissues(tasks=tuple(tasks), spacing_mm=spacing, thick=info.slice_thickness_mm is not None)
 
 
 def _suiting(task: Callable[[], Task], info: ScanInfo) -> list[Task]:
@@ -93,10 +90,6 @@ def _suiting(task: Callable[[], Task], info: ScanInfo) -> list[Task]:
     except DataError as error:
         logger.debug("event=not_segmented id=%s reason='%s'", info.id, error)
         return []
-
-
-def _pixel_ml(info: ScanInfo, spacing: Spacing | None) -> float:
-    return math.nan if spacing is None or info.slice_thickness_mm is None else math.prod(spacing) / 1000
 
 
 def _spacing(info: ScanInfo) -> Spacing | None:

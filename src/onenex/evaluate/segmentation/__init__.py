@@ -99,11 +99,6 @@ def dice(labels: Labels, reference: Labels, names: Mapping[str, int] | None = No
     return {name: 2 * agreeing[name] / total[name] for name in values if total[name]}
 
 
-def mean_dice(found: Mapping[str, float]) -> float:
-    """Return the mean over labels, each weighing the same; NaN without any."""
-    return float(np.mean(list(found.values()))) if found else math.nan
-
-
 def sizes(labels: Labels, names: Mapping[str, int] | None = None) -> dict[str, int]:
     """Return the pixels of each label; `names` as in `dice`."""
     present, counts = np.unique(labels, return_counts=True)
