@@ -76,8 +76,8 @@ def test_references_are_changed_by_less_than_half_of_their_noise(model: Model, d
         if info.split == "test" and info.kind == "clean":
             images = load_images(info)
             scale = series_scale([images])
-            top, left = (max(0, n - 256) // 2 for n in images.shape[1:])
-            middle = images[len(images) // 2, top : top + 256, left : left + 256][None]
+            top, left = (max(0, n - 160) // 2 for n in images.shape[1:])
+            middle = images[len(images) // 2, top : top + 160, left : left + 160][None]
             result = model.denoise(middle, info.acquisition, mode=FULL, scale=scale)
             inside = middle > 0.1 * scale
             change, sigma = (np.sqrt(np.square(image)[inside].mean()) for image in (result.images - middle, result.noise_sigma))

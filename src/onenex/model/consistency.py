@@ -55,8 +55,9 @@ def ring_consistency(mean: Image, sigma: Image, found: Residual) -> RingConsiste
     """Compare slice and expectation, ring by ring of local spectra.
 
     With N the noise and S the result's power in a ring, an honest result correlates with the slice at least as
-    √(S / (S + N)), and leaves a residual of at most N. N is what σ says, or the median over windows of the residual's own
-    power where that is more (coloured noise).
+    √(S / (S + N)), and leaves a residual of at most N. What runs against the slice counts like what it knows nothing of: a
+    result that takes away a tenth more than the noise is against it in flat tissue, and invents nothing. N is what σ says, or
+    the median over windows of the residual's own power where that is more (coloured noise).
 
     Parameters
     ----------
@@ -88,7 +89,7 @@ def ring_consistency(mean: Image, sigma: Image, found: Residual) -> RingConsiste
     n_R = rings_KR.sum(axis=0) / 2.0  # half of the coefficients: the taper ties neighbours together
     seen_WR = cross_WR / np.sqrt(np.maximum(power_WR * own_WR, 1e-6))
     predicted_WR = np.sqrt(own_WR / (own_WR + tolerated_WR))
-    drop_WR = np.arctanh(np.clip(predicted_WR, 0, 0.999)) - np.arctanh(np.clip(seen_WR, -0.999, 0.999))
+    drop_WR = np.arctanh(np.clip(predicted_WR, 0, 0.999)) - np.arctanh(np.clip(seen_WR, 0, 0.999))
     return RingConsistency(
         invented_WR=np.asarray(drop_WR * np.sqrt(2 * n_R), dtype=np.float32),
         removed_WR=np.asarray((left_WR / tolerated_WR - 1) * np.sqrt(n_R), dtype=np.float32),

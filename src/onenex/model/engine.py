@@ -15,12 +15,16 @@ from torch import Tensor
 
 from onenex.errors import OutOfDomain
 from onenex.model.condition import tell
+from onenex.model.details import with_details
+from onenex.model.edges import sharpened
+from onenex.model.engines import Engine, Torch, engine_of
 from onenex.model.guard import Degrade, guard, rician_model
 from onenex.model.modes import Mode, Settings, Shot, build
 from onenex.model.noise_level import NoiseMap
+from onenex.model.parallel import in_order, slices_at_once
 from onenex.model.scanner import learnt_scanner
 from onenex.model.tiling import blanked
-from onenex.model.weights import Networks, Weights, load_weights
+from onenex.model.weights import Weights, load_weights
 from onenex.nets.attention import Condition
 from onenex.physics.scale import series_scale
 from onenex.series import Acquisition, Denoised, FloatImages, GuardNote
@@ -35,12 +39,14 @@ Progress = Callable[[int, int], None]
 class Model:
     """All networks with their weights, on one device. Make it with `load`."""
 
-    def __init__(self, weights: Weights, device: torch.device) -> None:
+    def __init__(self, weights: Weights, device: torch.device, engine: Engine | None = None) -> None:
+        engine = engine or Torch()
         self.device = device
+        self.engine = engine.name
         self.card = weights.card
         self.weights_hash = weights.hash
         self.path = weights.path
-        self._networks = _on_device(weights, device)
+        self._networks = engine.prepared(weights, device)
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -96,12 +102,13 @@ class Model:
         images = np.asarray(images, dtype=np.float32)
         condition, notes = self._tell(acquisition or Acquisition())
         factor = series_scale([images]) if scale is None else scale
-        task = _Task(scale=factor, strength=strength, condition=condition, seed=seed, guard=settings.guard)
+        task = _Task(scale=factor, strength=strength, condition=condition, seed=seed, give_back=settings.give_back, guard=settings.guard)
         restored, sigma = np.empty_like(images), np.empty_like(images)
         uncertainty = np.zeros_like(images) if settings.n_samples > 1 else None
         notes_of_guard: list[GuardNote] = []
-        for place, image in enumerate(images):
-            found = self._slice(image, place, chosen, task)
+        n_at_once = slices_at_once(len(images), images[0].size, torch.get_num_threads())
+        every = in_order(lambda numbered: self._slice(numbered[1], numbered[0], chosen, task), enumerate(images), n_at_once)
+        for place, found in enumerate(every):
             restored[place], sigma[place] = found.image, found.sigma
             if uncertainty is not None and found.uncertainty is not None:
                 uncertainty[place] = found.uncertainty
@@ -118,7 +125,7 @@ class Model:
         """Return the noise map (slice, row, column) of magnitude slices, in their unit. Arguments as in `denoise`."""
         _check(images, 1.0, scale)
         factor = series_scale([images]) if scale is None else scale
-        task = _Task(scale=factor, strength=0.0, condition=None, seed=0, guard=False)
+        task = _Task(scale=factor, strength=0.0, condition=None, seed=0, give_back=False, guard=False)
         fast = build(self._networks, Settings())
         return np.stack([self._slice(np.asarray(image, dtype=np.float32), 0, fast, task).sigma for image in images])
 
@@ -162,7 +169,8 @@ class Model:
         shot = Shot(positive, noise, task.condition, task.seed, place)
         found = mode(shot)
         measured, spread = _array(positive), None if found.uncertainty is None else _array(found.uncertainty)
-        restored = np.where(_array(blanked(positive)), measured, _array(found.image))
+        image_11HW = _given_back(shot, found.image) if task.give_back else found.image
+        restored = np.where(_array(blanked(positive)), measured, _array(image_11HW))
         note = None
         if task.guard:
             restored, spread, note = _guarded(shot, restored, spread)
@@ -178,6 +186,7 @@ class _Task(NamedTuple):
     strength: float
     condition: Condition | None
     seed: int
+    give_back: bool
     guard: bool
 
 
@@ -188,6 +197,12 @@ class _Slice(NamedTuple):
     sigma: FloatImages
     uncertainty: FloatImages | None
     guard: GuardNote | None
+
+
+def _given_back(shot: Shot, image_11HW: Tensor) -> Tensor:
+    """Return a mode's image with what its residual holds of edges and of small structures."""
+    sigma, bound = shot.noise.sigma, shot.noise.cautious
+    return with_details(shot.measured, sharpened(shot.measured, image_11HW, sigma, bound), sigma, bound)
 
 
 def _guarded(shot: Shot, restored: FloatImages, spread: FloatImages | None) -> tuple[FloatImages, FloatImages | None, GuardNote]:
@@ -217,22 +232,7 @@ def _array(image_11HW: Tensor) -> NDArray[Any]:
     return found
 
 
-def _on_device(weights: Weights, device: torch.device) -> Networks:
-    """Return the networks on a device, frozen."""
-
-    def moved(network: Any) -> Any:
-        return None if network is None else network.to(device=device, memory_format=torch.channels_last).requires_grad_(False)
-
-    return Networks(
-        noise_level=moved(weights.noise_level),
-        restoration=moved(weights.restoration),
-        degradation=moved(weights.degradation),
-        prior=moved(weights.prior),
-        phrases=weights.phrases,
-    )
-
-
-def load(device: str = "auto", weights: Path | None = None) -> Model:
+def load(device: str = "auto", weights: Path | None = None, *, engine: str = "torch") -> Model:
     """Load the model, by default with the bundled weights.
 
     Parameters
@@ -241,14 +241,19 @@ def load(device: str = "auto", weights: Path | None = None) -> Model:
         "auto" (CUDA when there is one, else CPU), "cpu", "cuda" or "cuda:N".
     weights
         A weights file written by `onenex train`.
+    engine
+        "torch"; "onnx" (ONNX Runtime on the CPU, the same images to 1e-4 of the scale, extra `[onnx]`); "compiled" (CUDA only, bfloat16).
 
     Raises
     ------
     WeightsMismatch
         The weights file cannot be used.
     OutOfDomain
-        No such device.
+        No such device or engine, or one that doesn't go with the other or isn't installed.
     """
+    runs = engine_of(engine)
+    if device == "auto" and engine == "onnx":
+        device = "cpu"
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -256,7 +261,7 @@ def load(device: str = "auto", weights: Path | None = None) -> Model:
         torch.zeros(1, device=chosen)
     except (RuntimeError, AssertionError) as error:
         raise OutOfDomain(f"device '{device}' cannot be used ({str(error).splitlines()[0]}): try --device cpu") from error
-    return Model(load_weights(weights), chosen)
+    return Model(load_weights(weights), chosen, runs)
 
 
 def _check(images: FloatImages, strength: float, scale: float | None) -> None:

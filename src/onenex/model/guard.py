@@ -24,6 +24,8 @@ GROWTH = 0.6
 """A flagged place takes in the suspicion beside it down to this share of the limit."""
 MARGIN, RAMP = 4, 5.0
 """Pixels given up around a flagged place, and pixels over which the result then comes back."""
+LINE_MARGIN = 2
+"""Pixels given up on either side of a line of interference."""
 MAX_REASONS = 3
 
 
@@ -155,9 +157,10 @@ def _blended(measured: Image, restored: Image, kept_map: Image) -> Image:
 
 
 def _grown(found: Examination) -> Mask:
-    """Return the flagged places with the suspicion beside them and a margin."""
-    near = ndimage.binary_propagation(found.flagged, mask=found.suspicion > GROWTH)
-    return np.asarray(ndimage.binary_dilation(near, iterations=MARGIN))
+    """Return the flagged places with the suspicion beside them and a margin; lines have a margin of their own."""
+    near = ndimage.binary_propagation(found.flagged & ~found.lines, mask=(found.suspicion > GROWTH) & ~found.lines)
+    lines = ndimage.binary_dilation(found.lines, iterations=LINE_MARGIN)
+    return np.asarray(ndimage.binary_dilation(near, iterations=MARGIN) | lines)
 
 
 def _kept(lost: Mask) -> Image:

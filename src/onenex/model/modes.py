@@ -56,6 +56,8 @@ class Settings:
     """Instead of the preset's."""
     n_samples: int = 1
     """Runs whose mean is the result."""
+    give_back: bool = True
+    """Whether what the residual holds along edges, and of structures of a few pixels, comes back (`edges.sharpened`, `details.with_details`)."""
     guard: bool = True
     """Whether results are examined and, where they aren't faithful, blended back towards what was measured."""
 

@@ -66,7 +66,7 @@ class NoiseLevel(nn.Module):
         detail = image_B1HW - blur(image_B1HW)
         channels = [image_B1HW, torch.asinh(30 * image_B1HW) / 3, *(torch.asinh(gain * detail) for gain in _DETAIL_GAINS)]
         inputs = torch.cat(channels, dim=1).contiguous(memory_format=torch.channels_last)
-        coarse = F.interpolate(self.net(inputs), scale_factor=8, mode="bilinear", align_corners=False)
+        coarse = F.interpolate(self.net(inputs).contiguous(), scale_factor=8, mode="bilinear", align_corners=False)
         log_sigma = math.log(0.03) + coarse[:, :1]
         log_cautious = log_sigma - F.softplus(coarse[:, 1:] - 2)
         low, high = (math.log(limit) for limit in SIGMA_RANGE)

@@ -115,9 +115,10 @@ def blobs(found: Residual, widths: Sequence[float]) -> list[Image]:
     Matched filters; Marr & Hildreth, Proc. R. Soc. B 207:187 (1980) for the range of widths.
     """
     fields: list[Image] = []
+    judged = np.flatnonzero(found.area)
     for width, smooth, doubt in zip(widths, _gaussians(found.z, widths), _gaussians(found.doubt, widths), strict=True):
         white = _white_spread(width)
-        yardstick = np.float32(np.clip(robust_spread(smooth[found.area]), white, COLOUR * white))
+        yardstick = np.float32(np.clip(robust_spread(smooth.ravel()[judged]), white, COLOUR * white))
         field = np.where(smooth > 0, np.maximum(smooth - doubt, 0), smooth) * found.area / yardstick
         fields.append(field.astype(np.float32, copy=False))
     return fields
@@ -139,13 +140,13 @@ def edge_shifts(found: Residual, mean: Image, sigma: Image) -> tuple[Image, Imag
     Lucas & Kanade, IJCAI (1981), per axis, with Rao's score in place of the estimate.
     """
     scores = []
-    n_pixels = EDGE_WINDOW**2
+    n_pixels, judged = EDGE_WINDOW**2, np.flatnonzero(found.area)
     for gradient in np.gradient(mean):
         slope = np.where(found.area, gradient / sigma, 0).astype(np.float32)
         cross = ndimage.uniform_filter(found.z * slope, EDGE_WINDOW) * n_pixels
         power = ndimage.uniform_filter(np.square(slope), EDGE_WINDOW) * n_pixels
         score = cross / np.sqrt(power + np.square(EDGE_TOLERANCE * power) + 1) * found.area
-        scores.append(np.asarray(score / np.clip(robust_spread(score[found.area]), 1, COLOUR), dtype=np.float32))
+        scores.append(np.asarray(score / np.clip(robust_spread(score.ravel()[judged]), 1, COLOUR), dtype=np.float32))
     return scores[0], scores[1]
 
 

@@ -17,6 +17,12 @@ BOUND = 4.0
 """B: no pixel moves by more than this many noise standard deviations."""
 
 
+def within_bound(image_B1HW: Tensor, measured_B1HW: Tensor, sigma_B1HW: Tensor) -> Tensor:
+    """Return the image with no pixel further than `BOUND` σ from the measured one, or below 0; (B, 1, H, W), one unit."""
+    reach = BOUND * sigma_B1HW
+    return torch.minimum(torch.maximum(image_B1HW, measured_B1HW - reach), measured_B1HW + reach).clamp_min(0)
+
+
 class Restoration(nn.Module):
     """f_ψ(y, σ, c) = y + σ B tanh(r_ψ(y, σ, c) / B).
 

@@ -84,5 +84,8 @@ def apply_padded(function: Callable[[Tensor], Tensor], image_BCHW: Tensor, multi
 
 def blanked(image_B1HW: Tensor, window: int = 5) -> Tensor:
     """Return True where a whole window is exactly zero: background that the scanner itself has blanked."""
-    largest = F.max_pool2d(image_B1HW.abs(), window, stride=1, padding=window // 2)
-    return largest == 0
+    half = window // 2
+    if image_B1HW.all():
+        return torch.zeros_like(image_B1HW, dtype=torch.bool)
+    rows = F.max_pool2d(image_B1HW.abs(), (window, 1), stride=1, padding=(half, 0))
+    return F.max_pool2d(rows, (1, window), stride=1, padding=(0, half)) == 0
