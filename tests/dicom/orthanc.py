@@ -27,7 +27,7 @@ from pydicom.uid import (
 )
 
 START_SECONDS = 60
-_PROPOSALS = {
+PROPOSALS = {
     RLELossless: "-xr", JPEGLSLossless: "-xt", JPEG2000Lossless: "-xv", JPEG2000: "-xw", DeflatedExplicitVRLittleEndian: "-xd",
     JPEGBaseline8Bit: "-xy", JPEGLosslessSV1: "-xs", ImplicitVRLittleEndian: "-xi", ExplicitVRBigEndian: "-xb",
 }  # fmt: skip
@@ -51,7 +51,7 @@ class Orthanc:
         by_option: dict[str, list[str]] = {}
         for path in paths:
             syntax = dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID
-            by_option.setdefault(_PROPOSALS.get(syntax, "-x="), []).append(str(path))
+            by_option.setdefault(PROPOSALS.get(syntax, "-x="), []).append(str(path))
         for option, names in by_option.items():
             command = [storescu, option, "-aec", "ORTHANC", "127.0.0.1", str(self.dicom_port), *names]
             sent = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
@@ -61,7 +61,7 @@ class Orthanc:
 @contextmanager
 def orthanc(program: str, folder: Path) -> Iterator[Orthanc]:
     """Run Orthanc as long as the block lasts."""
-    ports = _free_ports(2)
+    ports = free_ports(2)
     server = Orthanc(http_port=ports[0], dicom_port=ports[1])
     settings = {
         "Name": "OneNEX test",
@@ -103,7 +103,8 @@ def _wait(server: Orthanc, process: "subprocess.Popen[bytes]", log: Path) -> Non
     raise AssertionError(f"Orthanc did not start: {log.read_text()[-2000:]}")
 
 
-def _free_ports(n_ports: int) -> list[int]:
+def free_ports(n_ports: int) -> list[int]:
+    """Return ports that nobody uses now."""
     sockets = [socket.socket() for _ in range(n_ports)]
     try:
         for one in sockets:

@@ -115,12 +115,12 @@ def test_identity() -> None:
 
 def test_same_run_same_uids_another_run_others() -> None:
     uid = derived_uid("1.2.3", PROVENANCE)
-    assert uid == derived_uid("1.2.3", replace(PROVENANCE, description_suffix="x"))
+    assert uid == derived_uid("1.2.3", replace(PROVENANCE))
     full = {"mode": "full", "preset": "default", "n_steps": 4}
     others = [
         {"version": "0.1.1"}, {"weights_hash": "ba9876543210"}, {"strength": 0.5}, {"seed": 8}, {"guard": False}, {"told": {"organ": "ankle"}},
         {"told": {"organ": "knee"}}, full, full | {"n_steps": 5}, full | {"n_samples": 8}, full | {"preset": "paper"},
-        *({"shows": kind} for kind in MapKind),
+        {"description_suffix": "OneNEX 2"}, *({"shows": kind} for kind in MapKind),
     ]  # fmt: skip
     uids = {derived_uid("1.2.3", replace(PROVENANCE, **other)) for other in others}  # type: ignore[arg-type]
     assert len({uid, derived_uid("1.2.4", PROVENANCE), *uids}) == 2 + len(others)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydicom.uid import UID, generate_uid
 
-from onenex.series import MAP_MEANING, MapKind, Provenance
+from onenex.series import DEFAULT_SUFFIX, MAP_MEANING, MapKind, Provenance
 
 SERIES_NUMBER_OFFSETS = {None: 100_000, MapKind.UNCERTAINTY: 200_000, MapKind.GUARD: 300_000}
 """Added to SeriesNumber: beyond the conventions of every vendor (GE ×100, Philips ×100 + reconstruction, Siemens + few)."""
@@ -26,6 +26,7 @@ def derived_uid(source_uid: str, provenance: Provenance) -> UID:
         provenance.weights_hash,
         *(f"{name}={value!r}" for name, value in sorted(settings.items())),
         provenance.shows or "",
+        *([provenance.description_suffix] if provenance.description_suffix != DEFAULT_SUFFIX else []),
     ]
     return generate_uid(entropy_srcs=["OneNEX", str(source_uid), *(f"|{part}" for part in decisive)])
 

@@ -1,4 +1,4 @@
-"""`glances`: what a file is and which instance it holds, from as little of its header as that takes."""
+"""`glances`, `glance_at`: what a file is and which instance it holds, from as little of its header as that takes."""
 
 from __future__ import annotations
 
@@ -46,19 +46,30 @@ class Glance:
 
 def glances(paths: Iterable[Path]) -> list[Glance]:
     """Look at each file up to its SeriesInstanceUID (0020,000E); nothing raises."""
+    return [_glance(path) for path in paths]
+
+
+def glance_at(file: BinaryIO) -> Glance:
+    """Look at one open file, wherever it lies.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    """
+    start = file.read(132)
+    kind = kind_of(start)
+    if not kind:
+        return Glance(kind=FileKind.ARCHIVE if start[:4] == b"PK\x03\x04" else FileKind.OTHER)
+    file.seek(0)
     with quiet():
-        return [_glance(path) for path in paths]
+        return _parsed(file, kind == "bare")
 
 
 def _glance(path: Path) -> Glance:
     try:
         with path.open("rb") as file:
-            start = file.read(132)
-            kind = kind_of(start)
-            if not kind:
-                return Glance(kind=FileKind.ARCHIVE if start[:4] == b"PK\x03\x04" else FileKind.OTHER)
-            file.seek(0)
-            return _parsed(file, kind == "bare")
+            return glance_at(file)
     except OSError:
         return Glance(kind=FileKind.DENIED, problem="cannot be opened")
 

@@ -1,0 +1,1 @@
+"""The sender's parts: C-STORE, STOW-RS, storage commitment."""
