@@ -1,0 +1,1 @@
+"""The protocol's parts, and how an order is drawn."""
