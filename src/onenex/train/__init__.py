@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,12 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from onenex.errors import DataError
 
 if TYPE_CHECKING:
-    from onenex.train.config import RivalsConfig, TrainConfig, UnifiedConfig
+    from onenex.train.config import PhaseConfig, RivalsConfig, TrainConfig, UnifiedConfig
 
 Config = TypeVar("Config", "TrainConfig", "RivalsConfig", "UnifiedConfig")
 
 
-def run(
+def run(  # noqa: PLR0913 - keyword-only settings of a verb
     recipe: str,
     data: Path,
     folder: Path,
@@ -22,6 +24,7 @@ def run(
     resume: bool = True,
     steps: int | None = None,
     threads: int | None = None,
+    accumulate: int = 1,
     start: Path | None = None,
 ) -> Path:
     """Run a recipe by name and return the weights file it wrote.
@@ -33,11 +36,14 @@ def run(
     data
         Folder with `manifest.csv` and the training files.
     folder
-        Where checkpoints, logs and weights go; an interrupted run there is continued when `resume`.
+        Where checkpoints, logs and weights go; an interrupted run there is continued when `resume`, and always when torchrun
+        starts this process again after a failure.
     steps
         Instead of the optimiser steps of each phase of the recipe.
     threads
         CPU threads for torch; its own choice when None.
+    accumulate
+        So many times the recipe's patches behind each step, in as many more sub-batches; processes share them.
     start
         A weights file to begin at. None: at random, or at the bundled weights for a recipe that tunes.
 
@@ -62,22 +68,47 @@ def run(
     config = RECIPES[recipe]()
     if threads is not None:
         torch.set_num_threads(threads)
+    resume = resume or started_again()
     if isinstance(config, RivalsConfig):
         if start is not None:
             raise DataError(f"recipe {recipe} begins at random: leave --start out")
-        return train_rivals(_shortened(config, steps) if steps is not None else config, data, folder, resume=resume)
-    if steps is not None:
-        config = _shortened(config, steps)
+        return train_rivals(_adapted(config, steps, accumulate), data, folder, resume=resume)
+    config = _adapted(config, steps, accumulate)
     if config.tune:
         return tune(config, data, folder, start=load_weights(start), resume=resume)
     return train(config, data, folder, resume=resume, start=load_weights(start) if start is not None else None)
 
 
+def started_again() -> bool:
+    """Return whether torchrun starts the processes of this run for a second time; then `--fresh` has had its effect."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def _adapted(config: Config, steps: int | None, accumulate: int) -> Config:
+    """Return the recipe with `steps` optimiser steps in each phase and `accumulate` times its sub-batches; then with another name."""
+    config = config if steps is None else _shortened(config, steps)
+    return config if accumulate == 1 else _accumulated(config, accumulate)
+
+
 def _shortened(config: Config, steps: int) -> Config:
     """Return the recipe with `steps` optimiser steps in each phase."""
+    return _with_phases(config, lambda phase: replace(phase, steps=steps))
+
+
+def _accumulated(config: Config, factor: int) -> Config:
+    """Return the recipe with `factor` times its sub-batches in each phase, under another name: its runs are others."""
+    from onenex.train.config import UnifiedConfig
+
+    more = _with_phases(config, lambda phase: replace(phase, sub_batches=factor * phase.sub_batches))
+    name: dict[str, Any] = {} if isinstance(more, UnifiedConfig) else {"name": f"{more.name} x{factor}"}
+    return replace(more, **name)
+
+
+def _with_phases(config: Config, change: Callable[[PhaseConfig], PhaseConfig]) -> Config:
+    """Return the recipe with every phase changed."""
     from onenex.train.config import PhaseConfig, UnifiedConfig
 
     values = {field.name: getattr(config, field.name) for field in fields(config)}
-    shorter: dict[str, Any] = {name: replace(value, steps=steps) for name, value in values.items() if isinstance(value, PhaseConfig)}
-    shorter |= {name: _shortened(value, steps) for name, value in values.items() if isinstance(value, UnifiedConfig)}
-    return replace(config, **shorter)
+    changed: dict[str, Any] = {name: change(value) for name, value in values.items() if isinstance(value, PhaseConfig)}
+    changed |= {name: _with_phases(value, change) for name, value in values.items() if isinstance(value, UnifiedConfig)}
+    return replace(config, **changed)

@@ -11,7 +11,9 @@ from onenex.model.degradation import Degradation, Measurement, filtered, power_s
 from onenex.model.noise_level import NoiseMap, blur
 from onenex.model.restoration import Restoration
 from onenex.nets.attention import Condition
+from onenex.train.chance import Chance, normal
 from onenex.train.dataset import FOREGROUND, Batch
+from onenex.train.joined import mean_of_parts
 from onenex.train.losses import restoration_loss
 from onenex.train.msssim import ms_ssim
 
@@ -31,7 +33,7 @@ class Cascade(nn.Module):
         self.restoration, self.degradation, self.encoder = restoration, degradation, encoder
 
 
-def cascade_loss(cascade: Cascade, batch: Batch, noise: NoiseMap, condition: Condition, *, progress: float, generator: torch.Generator) -> Tensor:
+def cascade_loss(cascade: Cascade, batch: Batch, noise: NoiseMap, condition: Condition, *, progress: float, generator: Chance) -> Tensor:
     """Return the weighted sum of the four stages.
 
     Parameters
@@ -61,7 +63,7 @@ def cascade_loss(cascade: Cascade, batch: Batch, noise: NoiseMap, condition: Con
     clean = torch.where(real, restored.detach(), batch.target_B1HW)
     foreseen = cascade.degradation(clean, noise.sigma, condition)
     kernels = cascade.degradation.colour(clean, condition)
-    white = torch.randn(measured.shape, generator=generator).to(measured.device)
+    white = normal(measured.shape, generator).to(measured.device)
     again = (foreseen.mean_B1HW + foreseen.sigma_B1HW * filtered(white, kernels)).clamp_min(0).detach()
     restored_again = cascade.restoration(again, noise.cautious, condition)
     foreseen_again = cascade.degradation(restored_again, noise.sigma, condition)
@@ -102,6 +104,7 @@ def structure_loss(restored_B1HW: Tensor, batch: Batch) -> Tensor:
     return torch.log((after + 1e-3) / (before + 1e-3)).mean()
 
 
+@mean_of_parts
 def measurement_loss(foreseen: Measurement, batch: Batch) -> Tensor:
     """Return how badly f_φ foresaw the second scan: Gaussian negative log-likelihood in units of the noise.
 
@@ -122,6 +125,7 @@ def measurement_loss(foreseen: Measurement, batch: Batch) -> Tensor:
     return ((likelihood + real * of_mean) * present).sum() / present.sum().clamp_min(1)
 
 
+@mean_of_parts
 def consistency_loss(foreseen: Measurement, batch: Batch) -> Tensor:
     """Return the squared error of f_φ's mean against the second scan in units of the noise, less its expectation; ½ (error / σ)²."""
     noise_of_second = batch.sigma_B1HW.square() * torch.where(batch.is_real_B, batch.nex_B / batch.target_nex_B, 1.0)[:, None, None, None]

@@ -8,15 +8,21 @@ from typing import Any
 import torch
 
 from onenex.errors import DataError
+from onenex.output import atomic_file
 
 NAME = "checkpoint.pt"
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:
-    """Write `state` (tensors, numbers, strings, containers of them) as the run's checkpoint."""
-    partial = folder / f"{NAME}.partial"
-    torch.save(state, partial)
-    partial.replace(folder / NAME)
+    """Write `state` (tensors, numbers, strings, containers of them) as the run's checkpoint.
+
+    Raises
+    ------
+    DataError
+        The folder cannot be written to, or its disk is full.
+    """
+    with atomic_file(folder / NAME) as partial:
+        torch.save(state, partial)
 
 
 def load(folder: Path) -> dict[str, Any] | None:

@@ -30,8 +30,16 @@ class PhaseConfig:
     """Probability that a phrase of the prompt becomes "unknown", and that all do."""
     second_scan: bool = False
     """Whether simulated patches are scanned a second time, with new noise."""
+    lesions: float = 0.0
+    """Probability that a simulated patch gets small faint spots (`physics.lesions`)."""
+    artefacts: float = 0.0
+    """Probability that a simulated patch has ghosts or zippers, which belong to what is to be restored (`physics.artefacts`)."""
+    bias_weight: float = 0.0
+    """Of the squared mean error over scans of the same patch, beside its squared error; needs `second_scan` (`losses.restoration_loss`)."""
     sub_batches: int = 1
     """Batches behind one step, their gradients averaged. The processes of a run share them; what it learns doesn't depend on how many do."""
+    together: int = 1
+    """Sub-batches of a process that go through the networks in one pass, where memory allows; the rest follow in further passes."""
     bf16: bool = False
     """Whether the networks, not the losses around them, compute in bfloat16 while they are trained."""
     workers: int = 0
@@ -51,6 +59,12 @@ class UnifiedConfig:
     settling: PhaseConfig | None = None
     """The degradation alone, between the two: on patches of 192, the noise map's windows, or it learns to allow for a noise map that
     sees less than it will in use. None = none."""
+    fidelity: PhaseConfig | None = None
+    """The restoration once more, after the cascade: with lesions, artefacts and a price on bias (`train.fidelity`). None = none."""
+    fidelity_share: float = 0.5
+    """Of the weights that this phase ends at, in the mean with those that it began at."""
+    prior_share: float = 1.0
+    """The same of a prior that was there before."""
     degradation_widths: tuple[int, ...] = (32, 64, 96)
     degradation_depth: int = 1
     lora_rank: int = 8
@@ -66,6 +80,8 @@ class RunConfig:
     """Standard deviation of the logarithm of a factor on every true σ map that a network is told: the noise map errs as well."""
     holdout_every: int = 8
     """Every n-th slice of every training file is kept for validation."""
+    most_in_memory: float = 4e9
+    """Bytes of packed images in single precision that a process may hold; of more than that each slice is read when it is drawn."""
     tune: bool = False
     """Begin at given weights, train what they hold, and keep of each network what does better on the held-out slices."""
 

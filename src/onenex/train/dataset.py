@@ -7,7 +7,7 @@ A batch is a pure function of (data, config, seed, step): a resumed run sees wha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -19,12 +19,12 @@ from scipy import fft
 from torch import Tensor
 
 from onenex.errors import DataError
-from onenex.physics import degrade, estimate
+from onenex.physics import artefacts, degrade, estimate, lesions
 from onenex.physics.scale import series_scale
 from onenex.scans import ScanInfo, load_images, read_manifest
 from onenex.series import Acquisition
 from onenex.text.prompt import drop, phrases_of
-from onenex.train import pairs, prepared
+from onenex.train import pairs, prepared, unpacked
 from onenex.train.config import PhaseConfig, RunConfig
 from onenex.train.slices import Images, alone, side_by_side
 
@@ -68,13 +68,33 @@ class Batch:
     """Another scan of the same patch with noise of its own: drawn alike (simulated), or `target` (real)."""
     prompts: tuple[tuple[str, ...], ...]
     """Text of each patch after dropout, one phrase a slot (`onenex.text.phrases.SLOTS`)."""
+    parts: int = 1
+    """Sub-batches of one size that were joined in it, one after the other (`train.joined`)."""
+
+
+def of_second_scans(batch: Batch, process: Callable[[Batch], Tensor]) -> Tensor:
+    """Return what `process` makes of the second scans of the simulated patches, (B, 1, H, W); real patches as they were measured."""
+    chosen = ~batch.is_real_B
+    places = chosen.nonzero()[:, 0]
+    part = Batch(
+        measured_B1HW=batch.second_B1HW[chosen],
+        target_B1HW=batch.target_B1HW[chosen],
+        sigma_B1HW=batch.sigma_B1HW[chosen],
+        is_real_B=batch.is_real_B[chosen],
+        nex_B=batch.nex_B[chosen],
+        target_nex_B=batch.target_nex_B[chosen],
+        second_B1HW=batch.measured_B1HW[chosen],
+        prompts=tuple(batch.prompts[place] for place in places.tolist()),
+    )
+    return batch.measured_B1HW.index_copy(0, places, process(part)) if len(places) else batch.measured_B1HW
 
 
 def load_scans(folder: Path, config: RunConfig, *, holdout: bool) -> list[Scan]:
     """Load the train split of `folder`, either the slices to learn from or those held out for validation.
 
-    Of a built folder only the manifest is loaded. What its scans need besides is worked out when it is first used and kept in
-    the folder; pairs from which nothing can be learnt are left out there, with a warning.
+    Of a built folder only the manifest is loaded, and likewise of one with more than `RunConfig.most_in_memory` bytes of images.
+    What its scans need besides is worked out when it is first used and kept in the folder; pairs from which nothing can be
+    learnt are left out there, with a warning.
 
     The reference of a file of pairs comes a second time, as a clean scan: simulated patches of it keep the networks used to
     noise that the site's own scans don't have.
@@ -86,6 +106,8 @@ def load_scans(folder: Path, config: RunConfig, *, holdout: bool) -> list[Scan]:
     """
     scans: list[Scan] = []
     infos = [info for info in read_manifest(folder) if info.split == "train"]
+    if unpacked.n_bytes(infos) > config.most_in_memory:
+        infos = [unpacked.on_disk(info, folder) for info in infos]
     for info in infos:
         index = np.arange(info.n_slices)
         held = index % config.holdout_every == config.holdout_every - 1
@@ -174,15 +196,12 @@ def _simulated(scan: Scan, config: PhaseConfig, generator: np.random.Generator) 
     A clean image has noise of its own, which its copy cannot teach to remove: no scan is drawn with less noise than that,
     and it is counted into σ.
     """
-    image = scan.images[generator.choice(scan.slices)][0]
-    if generator.random() < 0.5:
-        image = _crop_kspace(image, generator.uniform(0.4, 1.0))
-    side = config.patch + 2 * config.margin
-    clean, gain = _place(image[None], side, generator)[0], _gain(image, generator)
-    least = scan.least_sigma * float(gain)
-    clean = np.maximum(clean * gain, 0)
+    clean, floor, least = _clean_patch(scan, config, generator)
+    if config.lesions and generator.random() < config.lesions:
+        clean = lesions.with_lesions(clean, generator)
+    if config.artefacts and generator.random() < config.artefacts:
+        clean = artefacts.spoilt(clean, generator)
     low, high = config.ranges.sigma
-    floor = min(estimate.noise_floor(clean, FOREGROUND), high / 3)
     ranges = replace(config.ranges, sigma=(max(low, floor, min(least, high / 3)), high))
     drawn = degrade.draw_scan(clean.shape, ranges, generator)
     pair = degrade.acquire(clean, drawn, generator)
@@ -191,6 +210,16 @@ def _simulated(scan: Scan, config: PhaseConfig, generator: np.random.Generator) 
     sigma = np.sqrt(pair.sigma[inner] ** 2 + np.float32(floor**2))
     told = replace(scan.info.acquisition, nex=None, acceleration=None)
     return _Patch(pair.measured[inner], pair.reference[inner], sigma, again.measured[inner], told)
+
+
+def _clean_patch(scan: Scan, config: PhaseConfig, generator: np.random.Generator) -> tuple[Array, float, float]:
+    """Draw a clean patch with its margin; returns it, its own noise, and the least noise of a scan of it."""
+    image = scan.images[generator.choice(scan.slices)][0]
+    if generator.random() < 0.5:
+        image = _crop_kspace(image, generator.uniform(0.4, 1.0))
+    clean, gain = _place(image[None], config.patch + 2 * config.margin, generator)[0], _gain(image, generator)
+    clean = np.maximum(clean * gain, 0)
+    return clean, min(estimate.noise_floor(clean, FOREGROUND), config.ranges.sigma[1] / 3), scan.least_sigma * float(gain)
 
 
 def _real(scan: Scan, config: PhaseConfig, generator: np.random.Generator) -> _Patch:

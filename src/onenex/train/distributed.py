@@ -15,14 +15,16 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from onenex.errors import DataError, OutOfDomain
+from onenex.train.chance import Chance
 from onenex.train.dataset import Batch
+from onenex.train.meeting import meet
 
 DEVICE = "ONENEX_DEVICE"
 """Environment variable: auto (the default), cpu, cuda or cuda:N."""
 _PATIENCE = timedelta(hours=1)
 """For the others while the leader validates."""
 
-LossFunction = Callable[[nn.Module, Batch, torch.Generator, float], Tensor]
+LossFunction = Callable[[nn.Module, Batch, Chance, float], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +79,14 @@ def crew() -> Crew:
         if cuda:
             torch.cuda.set_device(device)
         try:
-            distributed.init_process_group("nccl" if cuda else "gloo", timeout=_PATIENCE, device_id=device if cuda else None)
+            distributed.init_process_group(
+                "nccl" if cuda else "gloo",
+                store=meet(rank, size, _PATIENCE),
+                rank=rank,
+                world_size=size,
+                timeout=_PATIENCE,
+                device_id=device if cuda else None,
+            )
         except (ValueError, RuntimeError) as error:
             raise DataError(f"WORLD_SIZE={size} processes cannot meet ({error}): start them with torchrun, or unset WORLD_SIZE") from error
         atexit.register(_part)
@@ -108,7 +117,7 @@ class Objective(nn.Module):
         self.network = network
         self._loss = loss
 
-    def forward(self, batch: Batch, generator: torch.Generator, progress: float) -> Tensor:
+    def forward(self, batch: Batch, generator: Chance, progress: float) -> Tensor:
         """Return the loss of a batch."""
         return self._loss(self.network, batch, generator, progress)
 

@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from onenex.errors import OutOfDomain
 from onenex.train import checkpoint
+from onenex.train.chance import Chance
 from onenex.train.config import PhaseConfig
 from onenex.train.dataset import Batch, Scan
 from onenex.train.distributed import Crew, LossFunction, Objective, agree, crew, mean_over, move, shared, unsynchronised, wait
 from onenex.train.drawing import Draws
+from onenex.train.joined import join
 from onenex.train.journal import Journal
 from onenex.train.precision import bf16_bodies
 
@@ -111,12 +113,13 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(phase.config, step)
         self.optimizer.zero_grad(set_to_none=True)
-        for turn, batch in enumerate(batches):
-            generator = generator_of(phase.seed, step, self.team.rank + turn * self.team.size)
-            with contextlib.nullcontext() if turn == n - 1 else unsynchronised(self.objective):
-                loss: Tensor = self.objective(move(batch, self.team.device), generator, step / phase.config.steps)
-                (loss / n).backward()  # type: ignore[no-untyped-call]
-            self._losses.append(loss.detach())
+        for first in range(0, n, phase.config.together):
+            one_pass = batches[first : first + phase.config.together]
+            chance = self._chance(step, range(first, first + len(one_pass)))
+            with contextlib.nullcontext() if first + len(one_pass) == n else unsynchronised(self.objective):
+                loss: Tensor = self.objective(move(join(one_pass), self.team.device), chance, step / phase.config.steps)
+                (loss * len(one_pass) / n).backward()  # type: ignore[no-untyped-call]
+            self._losses += [loss.detach()] * len(one_pass)
         nn.utils.clip_grad_norm_(phase.network.parameters(), phase.config.gradient_clip)
         self.optimizer.step()
         decay = min(phase.config.ema_decay, (1 + step) / (10 + step))
@@ -124,6 +127,11 @@ class _Run:
             for averaged, current in zip(self.average.parameters(), phase.network.parameters(), strict=True):
                 if current.requires_grad:
                     averaged.lerp_(current, 1 - decay)
+
+    def _chance(self, step: int, turns: range) -> Chance:
+        """Return the generators of some of this process's sub-batches."""
+        generators = tuple(generator_of(self.phase.seed, step, self.team.rank + turn * self.team.size) for turn in turns)
+        return generators[0] if len(generators) == 1 else generators
 
     def mean_loss(self) -> float:
         """Return the mean loss since it was last asked for, over all processes."""

@@ -22,6 +22,7 @@ from onenex.model.weights import Networks, Weights, save
 from onenex.nets.attention import Condition
 from onenex.text.tokens import PhraseTable
 from onenex.train.card import metrics_of, model_card
+from onenex.train.chance import Chance, normal
 from onenex.train.claim import claim
 from onenex.train.config import TrainConfig
 from onenex.train.dataset import Batch, Scan, load_scans
@@ -100,8 +101,8 @@ def restoration_phase(config: TrainConfig, held_out: list[Scan], network: Restor
     def validation(network: nn.Module) -> dict[str, float]:
         return validate_restoration(lambda batch: network(batch.measured_B1HW, batch.sigma_B1HW, condition(batch)), held_out, config.restoration)
 
-    def told(batch: Batch, generator: torch.Generator) -> Tensor:
-        factor = torch.exp(config.sigma_jitter * torch.randn(len(batch.sigma_B1HW), generator=generator)).to(batch.sigma_B1HW.device)
+    def told(batch: Batch, generator: Chance) -> Tensor:
+        factor = torch.exp(config.sigma_jitter * normal((len(batch.sigma_B1HW),), generator)).to(batch.sigma_B1HW.device)
         return batch.sigma_B1HW * factor[:, None, None, None]
 
     loss = partial(_restoration_loss, told=told, condition=condition)
@@ -128,7 +129,7 @@ def _conditions(phrases: PhraseTable | None) -> Callable[[Batch], Condition | No
     return lambda batch: None if table is None else tell(table, batch.prompts)[0]
 
 
-def _noise_loss(network: nn.Module, batch: Batch, generator: torch.Generator, progress: float) -> Tensor:
+def _noise_loss(network: nn.Module, batch: Batch, generator: Chance, progress: float) -> Tensor:
     del generator, progress  # nothing is drawn, every step is alike
     return noise_loss(network(batch.measured_B1HW.contiguous(memory_format=torch.channels_last)), batch)
 
@@ -136,10 +137,10 @@ def _noise_loss(network: nn.Module, batch: Batch, generator: torch.Generator, pr
 def _restoration_loss(
     network: nn.Module,
     batch: Batch,
-    generator: torch.Generator,
+    generator: Chance,
     progress: float,
     *,
-    told: Callable[[Batch, torch.Generator], Tensor],
+    told: Callable[[Batch, Chance], Tensor],
     condition: Callable[[Batch], Condition | None],
 ) -> Tensor:
     del progress  # every step is alike

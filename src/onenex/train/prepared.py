@@ -75,7 +75,7 @@ def stored_pairs(info: ScanInfo, folder: Path) -> StoredPairs | None:
     if told["refused"]:
         log.warning("event=scan_left_out id=%s reason='%s'", info.id, told["refused"])
         return None
-    kept, stored = _cache(folder) / f"{key}.npy", _stored(info)
+    kept, stored = cache_of(folder) / f"{key}.npy", _stored(info)
     scale, gains = np.float32(told["scale"]), tuple(np.float32(gain) for gain in told["gains"])
 
     def lazy(read: Any, what: str) -> Lazy:
@@ -92,7 +92,7 @@ def stored_pairs(info: ScanInfo, folder: Path) -> StoredPairs | None:
 
 def prepare_all(infos: Sequence[ScanInfo], folder: Path, *, processes: int = 1) -> None:
     """Work out what is missing for scans of a built folder; training does so itself, but with one process and one scan after the other."""
-    missing = [info for info in infos if info.stored is not None and _read(_cache(folder), _key(info), info) is None]
+    missing = [info for info in infos if info.stored is not None and _read(cache_of(folder), _key(info), info) is None]
     if not missing:
         return
     log.info("event=preparing scans=%d processes=%d", len(missing), processes)
@@ -115,7 +115,7 @@ def _prepared(info: ScanInfo, folder: Path) -> None:
 
 def _kept(info: ScanInfo, folder: Path) -> tuple[str, dict[str, Any]]:
     """Return the key of a scan and what is known of it; worked out, and kept, where it isn't yet."""
-    cache, key = _cache(folder), _key(info)
+    cache, key = cache_of(folder), _key(info)
     told = _read(cache, key, info)
     if told is None:
         told = _work_out(cache, key, info)
@@ -137,7 +137,7 @@ def _stored(info: ScanInfo) -> Stored:
     return info.stored
 
 
-def _cache(folder: Path) -> Path:
+def cache_of(folder: Path) -> Path:
     """Return where things are kept: in the built folder, or in the user's cache where that is for reading only."""
     kept = folder / "prepared"
     if os.access(kept if kept.is_dir() else folder, os.W_OK):

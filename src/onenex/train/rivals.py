@@ -17,6 +17,7 @@ from onenex.model.diffusion import N_STEPS, diffuse
 from onenex.rivals import weights
 from onenex.rivals.networks import Conditional, Critic, Direct, Unconditional
 from onenex.train.card import metrics_of, model_card
+from onenex.train.chance import Chance, integers, normal, uniform
 from onenex.train.claim import claim
 from onenex.train.config import RivalsConfig
 from onenex.train.dataset import Batch, Scan, load_scans
@@ -70,7 +71,7 @@ def unet_phase(config: RivalsConfig, held_out: list[Scan]) -> Phase:
     torch.manual_seed(config.seed)
     network = Direct(config.widths, config.depth)
 
-    def loss(network: nn.Module, batch: Batch, generator: torch.Generator, progress: float) -> Tensor:
+    def loss(network: nn.Module, batch: Batch, generator: Chance, progress: float) -> Tensor:
         del progress  # every step is alike
         return restoration_loss(network(_measured(batch), _told(batch, config, generator)), batch, batch.sigma_B1HW)
 
@@ -86,7 +87,7 @@ def gan_phase(config: RivalsConfig, held_out: list[Scan], unet: Direct) -> Phase
     generator = Direct(config.widths, config.depth)
     generator.load_state_dict(unet.state_dict())
 
-    def loss(network: nn.Module, batch: Batch, generator: torch.Generator, progress: float) -> Tensor:
+    def loss(network: nn.Module, batch: Batch, generator: Chance, progress: float) -> Tensor:
         del progress  # every step is alike
         return gan_loss(network, batch, _told(batch, config, generator), config.adversarial_weight)  # type: ignore[arg-type]
 
@@ -102,7 +103,7 @@ def ddpm_phase(config: RivalsConfig, held_out: list[Scan], unet: Direct) -> Phas
     torch.manual_seed(config.seed + 2)
     restore = partial(_restored, unet=unet.to(training_device()).eval().requires_grad_(False))
 
-    def loss(network: nn.Module, batch: Batch, generator: torch.Generator, progress: float) -> Tensor:
+    def loss(network: nn.Module, batch: Batch, generator: Chance, progress: float) -> Tensor:
         del progress  # every step is alike
         return conditional_loss(network, batch, _told(batch, config, generator), restore(batch), generator=generator)  # type: ignore[arg-type]
 
@@ -125,7 +126,7 @@ def prior_phase(config: RivalsConfig, held_out: list[Scan]) -> Phase:
     torch.manual_seed(config.seed + 3)
     network = Unconditional(config.widths, config.depth)
 
-    def loss(network: nn.Module, batch: Batch, generator: torch.Generator, progress: float) -> Tensor:
+    def loss(network: nn.Module, batch: Batch, generator: Chance, progress: float) -> Tensor:
         del progress  # every step is alike
         return unconditional_loss(network, batch, generator=generator)  # type: ignore[arg-type]
 
@@ -162,7 +163,7 @@ def gan_loss(network: Adversaries, batch: Batch, told_B1HW: Tensor, weight: floa
     return total
 
 
-def conditional_loss(network: Conditional, batch: Batch, told_B1HW: Tensor, restored_B1HW: Tensor, *, generator: torch.Generator) -> Tensor:
+def conditional_loss(network: Conditional, batch: Batch, told_B1HW: Tensor, restored_B1HW: Tensor, *, generator: Chance) -> Tensor:
     """Return the squared error of x₀ in units of what is unexplained (simulated), or by `restoration_loss` (real).
 
     Parameters
@@ -185,7 +186,7 @@ def conditional_loss(network: Conditional, batch: Batch, told_B1HW: Tensor, rest
     return loss
 
 
-def unconditional_loss(network: Unconditional, batch: Batch, *, generator: torch.Generator) -> Tensor:
+def unconditional_loss(network: Unconditional, batch: Batch, *, generator: Chance) -> Tensor:
     """Return the squared error of x₀ of clean patches in units of what is unexplained."""
     t_B, white = _drawn(batch, generator)
     clean = batch.target_B1HW.contiguous(memory_format=torch.channels_last)
@@ -212,18 +213,18 @@ def _validate_prior(network: Unconditional, held_out: list[Scan], config: Rivals
     return figures
 
 
-def _drawn(batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _drawn(batch: Batch, generator: Chance) -> tuple[Tensor, Tensor]:
     """Draw a time for each patch, half of them up to `LOW_TIMES`, and the noise."""
     n = len(batch.target_B1HW)
-    low = torch.rand(n, generator=generator) < 0.5
-    t_B = torch.where(low, torch.randint(1, LOW_TIMES + 1, (n,), generator=generator), torch.randint(1, N_STEPS + 1, (n,), generator=generator))
-    white = torch.randn(batch.target_B1HW.shape, generator=generator)
+    low = uniform(n, generator) < 0.5
+    t_B = torch.where(low, integers(1, LOW_TIMES + 1, n, generator), integers(1, N_STEPS + 1, n, generator))
+    white = normal(batch.target_B1HW.shape, generator)
     return t_B.to(batch.target_B1HW.device), white.to(batch.target_B1HW.device)
 
 
-def _told(batch: Batch, config: RivalsConfig, generator: torch.Generator) -> Tensor:
+def _told(batch: Batch, config: RivalsConfig, generator: Chance) -> Tensor:
     """Return σ as networks are told it: a little off, as an estimate is."""
-    factor = torch.exp(config.sigma_jitter * torch.randn(len(batch.sigma_B1HW), generator=generator)).to(batch.sigma_B1HW.device)
+    factor = torch.exp(config.sigma_jitter * normal((len(batch.sigma_B1HW),), generator)).to(batch.sigma_B1HW.device)
     return batch.sigma_B1HW * factor[:, None, None, None]
 
 

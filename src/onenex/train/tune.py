@@ -20,7 +20,7 @@ from onenex.train.card import model_card
 from onenex.train.claim import claim
 from onenex.train.config import TrainConfig
 from onenex.train.dataset import Scan, load_scans
-from onenex.train.distributed import training_device
+from onenex.train.distributed import crew, training_device
 from onenex.train.loop import Phase, train_phase
 from onenex.train.phases import adaptation_phase
 from onenex.train.unified import cascade_phase, prior_phase
@@ -92,10 +92,12 @@ def tune(config: TrainConfig, data: Path, folder: Path, *, start: Weights, resum
         verdicts += found
     for verdict in verdicts:
         log.log(logging.INFO if verdict.tuned else logging.WARNING, "network=%s kept=%s reason='%s'", verdict.network, verdict.kept, verdict.reason)
+    path = folder / "weights.safetensors"
+    if not crew().leads:
+        return path
     (folder / "tuning.json").write_text(json.dumps([asdict(verdict) for verdict in verdicts], indent=1), encoding="utf-8")
     card = model_card(config, scans, metrics={verdict.network: verdict.figures for verdict in verdicts}, start=start)
     card["tuning"] = "; ".join(f"{verdict.network}: {verdict.kept} ({verdict.reason})" for verdict in verdicts)
-    path = folder / "weights.safetensors"
     save(path, networks, card=card)
     seen.note(path, data, start.path)
     return path

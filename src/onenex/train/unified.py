@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,17 +16,19 @@ from onenex.errors import ModelError
 from onenex.model.condition import tell
 from onenex.model.degradation import Degradation, Measurement
 from onenex.model.diffusion import diffuse
-from onenex.model.noise_level import NoiseLevel, NoiseMap
 from onenex.model.prior import Prior
 from onenex.model.weights import Networks
 from onenex.nets.attention import Condition
 from onenex.text.tokens import PhraseTable
 from onenex.train.cascade import Cascade, cascade_loss, settling_loss
+from onenex.train.chance import Chance
 from onenex.train.config import PhaseConfig, UnifiedConfig
 from onenex.train.dataset import Batch, Scan
 from onenex.train.distributed import training_device
+from onenex.train.fidelity import between, fidelity_phase
 from onenex.train.loop import Phase
 from onenex.train.prior_loss import prior_loss
+from onenex.train.told import Told
 from onenex.train.validate import validate_degradation, validate_restoration
 
 if TYPE_CHECKING:
@@ -56,9 +59,15 @@ def train_unified(config: UnifiedConfig, held_out: list[Scan], networks: Network
     cascade: Cascade = trained(cascade_phase(config, held_out, networks, encoder, seed), "cascade")
     table = cast("PhraseEncoder", cascade.encoder).table()
     networks = replace(networks, restoration=cascade.restoration, degradation=cascade.degradation, phrases=table)
+    if config.fidelity is not None:
+        began = deepcopy(networks.restoration)
+        finished = trained(fidelity_phase(config.fidelity, held_out, networks, table, seed + 3), "fidelity")
+        networks = replace(networks, restoration=between(began, finished, config.fidelity_share))
     if config.settling is not None:
         networks = replace(networks, degradation=trained(settling_phase(config.settling, held_out, networks, table, seed + 2), "settling"))
-    return replace(networks, prior=trained(prior_phase(config, held_out, networks, table, seed + 1), "prior"))
+    before = deepcopy(networks.prior)
+    prior = trained(prior_phase(config, held_out, networks, table, seed + 1), "prior")
+    return replace(networks, prior=prior if before is None else between(before, prior, config.prior_share))
 
 
 def cascade_phase(config: UnifiedConfig, held_out: list[Scan], networks: Networks, encoder: PhraseEncoder, seed: int) -> Phase:
@@ -66,9 +75,9 @@ def cascade_phase(config: UnifiedConfig, held_out: list[Scan], networks: Network
     torch.manual_seed(seed)
     degradation = networks.degradation or Degradation(config.degradation_widths, config.degradation_depth)
     network = Cascade(networks.restoration.requires_grad_(), degradation.requires_grad_(), encoder)
-    told = _Told(networks.noise_level)
+    told = Told(networks.noise_level)
 
-    def loss(network: nn.Module, batch: Batch, generator: torch.Generator, progress: float) -> Tensor:
+    def loss(network: nn.Module, batch: Batch, generator: Chance, progress: float) -> Tensor:
         condition = _tell_with(network.encoder, batch.prompts)  # type: ignore[arg-type]
         return cascade_loss(network, batch, told(batch), condition, progress=progress, generator=generator)  # type: ignore[arg-type]
 
@@ -99,9 +108,9 @@ def settling_phase(config: PhaseConfig, held_out: list[Scan], networks: Networks
     if networks.degradation is None:
         raise ModelError("there is no degradation to train: run the cascade first")
     restoration, table = networks.restoration.to(training_device()).eval().requires_grad_(False), table.to(training_device())
-    told = _Told(networks.noise_level)
+    told = Told(networks.noise_level)
 
-    def loss(network: nn.Module, batch: Batch, generator: torch.Generator, progress: float) -> Tensor:
+    def loss(network: nn.Module, batch: Batch, generator: Chance, progress: float) -> Tensor:
         del generator, progress  # nothing is drawn, every step is alike
         condition, noise = tell(table, batch.prompts)[0], told(batch)
         with torch.no_grad():
@@ -126,18 +135,20 @@ def prior_phase(config: UnifiedConfig, held_out: list[Scan], networks: Networks,
         prior = Prior(restoration.widths, restoration.depth)
         prior.begin_at(restoration.net)
     restoration, table = restoration.to(training_device()), table.to(training_device())
-    told = _Told(networks.noise_level)
+    told = Told(networks.noise_level)
 
-    def loss(network: nn.Module, batch: Batch, generator: torch.Generator, progress: float) -> Tensor:
+    def loss(network: nn.Module, batch: Batch, generator: Chance, progress: float) -> Tensor:
         del progress  # every step is alike
-        condition, _ = tell(table, batch.prompts)
-        noise = told(batch)
 
-        def restore(image_B1HW: Tensor) -> Tensor:
-            restored: Tensor = restoration(image_B1HW, noise.cautious, condition)
-            return restored
+        def predict(batch: Batch, diffused: Callable[[Tensor], Tensor], t_B: Tensor) -> Tensor:
+            (condition, _), noise = tell(table, batch.prompts), told(batch)
+            measured = batch.measured_B1HW.contiguous(memory_format=torch.channels_last)
+            with torch.no_grad():
+                restored = restoration(measured, noise.cautious, condition)
+            predicted: Tensor = network(diffused(restored), measured, noise.cautious, t_B, condition)
+            return predicted
 
-        return prior_loss(network, batch, restore, noise, condition, generator=generator)  # type: ignore[arg-type]
+        return prior_loss(predict, batch, generator=generator, bias_weight=config.prior.bias_weight)
 
     def validation(network: nn.Module) -> dict[str, float]:
         return _validate_prior(network, held_out, config.prior, told, table)
@@ -145,7 +156,7 @@ def prior_phase(config: UnifiedConfig, held_out: list[Scan], networks: Networks,
     return Phase(network=prior.requires_grad_().train(), config=config.prior, loss=loss, validation=validation, seed=seed)
 
 
-def _validate_prior(network: nn.Module, held_out: list[Scan], config: PhaseConfig, told: _Told, table: PhraseTable) -> dict[str, float]:
+def _validate_prior(network: nn.Module, held_out: list[Scan], config: PhaseConfig, told: Told, table: PhraseTable) -> dict[str, float]:
     """Return the gains of x₀ over y at a few times, diffused from the reference (real: from the other repeats)."""
     figures: dict[str, float] = {}
     for t in _TIMES:
@@ -163,18 +174,6 @@ def _validate_prior(network: nn.Module, held_out: list[Scan], config: PhaseConfi
         simulated = [scan for scan in held_out if scan.info.kind == "clean"]
         figures |= {f"t{t}_{name}": value for name, value in validate_restoration(predict, simulated, config).items()}
     return figures
-
-
-class _Told:
-    """The noise map of a batch by a trained, fixed network."""
-
-    def __init__(self, noise_level: NoiseLevel) -> None:
-        self._noise_level = noise_level.to(training_device()).eval().requires_grad_(False)
-
-    @torch.no_grad()
-    def __call__(self, batch: Batch) -> NoiseMap:
-        found: NoiseMap = self._noise_level(batch.measured_B1HW)
-        return found
 
 
 def _tell_with(encoder: PhraseEncoder, prompts: Sequence[Sequence[str]]) -> Condition:

@@ -105,7 +105,7 @@ def _panels(scans: list[Scan], config: PhaseConfig) -> Iterator[tuple[str, list[
     for level in _LEVELS:
         quiet = [scan for scan in clean if scan.least_sigma <= level]
         ranges = replace(config.ranges, sigma=(level, level * 1.001))
-        fixed = replace(config, ranges=ranges, simulated_per_batch=_PER_BATCH, real_per_batch=0)
+        fixed = replace(config, ranges=ranges, simulated_per_batch=_PER_BATCH, real_per_batch=0, lesions=0.0, artefacts=0.0)
         if quiet:
             yield f"sigma_{level}", _draw(quiet, fixed)
     real = replace(config, simulated_per_batch=0, real_per_batch=_PER_BATCH)

@@ -10,6 +10,7 @@ from onenex.train.recipes.restoration_cpu_more import restoration_cpu_more
 from onenex.train.recipes.rivals_cpu import rivals_cpu
 from onenex.train.recipes.site import site
 from onenex.train.recipes.unified_cpu import unified_cpu
+from onenex.train.recipes.unified_cpu_more import unified_cpu_more
 from onenex.train.recipes.unified_gpu import unified_gpu
 
 RECIPES: dict[str, Callable[[], TrainConfig | RivalsConfig]] = {
@@ -18,5 +19,6 @@ RECIPES: dict[str, Callable[[], TrainConfig | RivalsConfig]] = {
     "rivals_cpu": rivals_cpu,
     "site": site,
     "unified_cpu": unified_cpu,
+    "unified_cpu_more": unified_cpu_more,
     "unified_gpu": unified_gpu,
 }

@@ -20,6 +20,13 @@ def unified_cpu() -> TrainConfig:
             settling=PhaseConfig(
                 steps=500, patch=192, simulated_per_batch=4, real_per_batch=4, learning_rate=2e-4, warmup_steps=50, ema_decay=0.99, second_scan=True
             ),
-            prior=PhaseConfig(steps=7_500, patch=128, simulated_per_batch=3, real_per_batch=1, learning_rate=3e-4, warmup_steps=200),
+            fidelity=PhaseConfig(
+                steps=2_000, patch=128, simulated_per_batch=3, real_per_batch=1, learning_rate=2e-4, warmup_steps=50, second_scan=True,
+                lesions=0.6, artefacts=0.2, bias_weight=2.0,
+            ),
+            prior=PhaseConfig(
+                steps=7_500, patch=128, simulated_per_batch=3, real_per_batch=1, learning_rate=3e-4, warmup_steps=200, second_scan=True,
+                lesions=0.5, artefacts=0.1, bias_weight=1.0,
+            ),
         ),
-    )
+    )  # fmt: skip

@@ -25,6 +25,7 @@ def unified_gpu() -> TrainConfig:
             cpu.unified,
             cascade=_larger(cpu.unified.cascade, patch=192, simulated=8, real=4),
             settling=cpu.unified.settling and _larger(cpu.unified.settling, patch=192, simulated=4, real=4),
+            fidelity=cpu.unified.fidelity and _larger(cpu.unified.fidelity, patch=192, simulated=9, real=3),
             prior=_larger(cpu.unified.prior, patch=192, simulated=9, real=3),
         ),
     )
