@@ -2,7 +2,9 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,3 +28,16 @@ def debian_program(request: pytest.FixtureRequest) -> str:
     if found is None:
         pytest.skip(f"{program} not found: apt-get install {package}")
     return found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium without a window, driven by Playwright."""
+    chromium = Path("/usr/bin/chromium")
+    if not chromium.is_file():
+        pytest.skip("chromium not found: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as api:
+        running = api.chromium.launch(executable_path=str(chromium), args=["--no-sandbox", "--disable-gpu"])
+        yield running
+        running.close()

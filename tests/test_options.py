@@ -43,6 +43,8 @@ def test_maps() -> None:
         ({"organ": "  "}, "organ is empty"),
         ({"acceleration": 0.5}, "from 1"),
         ({"acceleration": float("nan")}, "from 1"),
+        ({"suffix": "s" * 49}, "suffix: give up to 48"),
+        ({"suffix": "two\nlines"}, "printable"),
     ],
 )
 def test_nonsense_is_refused_with_a_way_out(asked: dict[str, Any], message: str) -> None:

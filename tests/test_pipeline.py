@@ -21,6 +21,7 @@ from tests.fake_model import FakeModel
 SHAPE = (5, 64, 48)
 SERIES_KEYS = {
     "path", "series_uid", "description", "status", "reason", "n_images", "outputs", "seconds", "maps", "settings", "notes", "guard",
+    "transient",
 }  # fmt: skip
 
 
@@ -136,6 +137,13 @@ def test_a_fault_of_ours_fails_one_series_without_quoting_the_header(tmp_path: P
     assert "Doe" not in report.page.read_text().split("<main>")[1]
 
 
+@pytest.mark.parametrize(("burst", "transient"), [(DataError, False), (MemoryError, True), (ZeroDivisionError, True)])
+def test_a_failure_says_whether_it_may_pass(tmp_path: Path, burst: type[Exception], transient: bool) -> None:
+    write_dicom(tmp_path / "in")
+    (result,) = denoise_path(tmp_path / "in", tmp_path / "out", model=FakeModel(burst=burst)).series
+    assert (result.status, result.transient) == ("failed", transient)
+
+
 def test_series_with_the_same_name_keep_their_files(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / "in" / folder).mkdir(parents=True)
@@ -204,3 +212,17 @@ def test_mode_strength_and_seed_may_be_given_for_short(tmp_path: Path) -> None:
     assert (report.mode, report.strength, report.seed) == ("fast", 0.5, 3)
     with pytest.raises(DataError, match="strength"):
         denoise_path(tmp_path / "in", tmp_path / "out2", Options(), strength=2.0, model=FakeModel())
+
+
+def test_a_suffix_ends_the_description_and_makes_other_uids(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "in")
+    reports = [
+        denoise_path(tmp_path / "in", tmp_path / str(index), Options(suffix=suffix), model=FakeModel())
+        for index, suffix in enumerate(("", "site pass 2", "site pass 2"))
+    ]
+    plain, second, again = ([dcmread(path) for path in report.series[0].outputs] for report in reports)
+    assert {one.SeriesDescription for one in plain} == {"T2w series 1 OneNEX"}
+    assert {one.SeriesDescription for one in second} == {"T2w series 1 OneNEX site pass 2"}
+    assert not {one.SOPInstanceUID for one in plain} & {one.SOPInstanceUID for one in second}
+    assert second[0].SeriesInstanceUID not in {one.SeriesInstanceUID for one in plain}
+    assert [one.SOPInstanceUID for one in second] == [one.SOPInstanceUID for one in again]

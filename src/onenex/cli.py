@@ -9,9 +9,12 @@ from typing import Annotated
 import typer
 
 from onenex import __version__, console
+from onenex.cli_batch import batch, batch_status
 from onenex.cli_benchmark import Data, Device, Threads, benchmark
 from onenex.cli_evaluate import acceptance, evaluate
+from onenex.cli_node import node
 from onenex.cli_pairs import pairs
+from onenex.cli_study import study
 
 app = typer.Typer(
     name="onenex",
@@ -24,6 +27,10 @@ app = typer.Typer(
 )
 app.add_typer(benchmark, name="benchmark")
 app.add_typer(pairs, name="pairs")
+app.add_typer(node, name="node")
+app.add_typer(study, name="study")
+app.command()(batch)
+app.command("batch-status")(batch_status)
 app.command()(evaluate)
 app.command()(acceptance)
 
@@ -33,6 +40,14 @@ class Mode(StrEnum):
 
     FAST = "fast"
     FULL = "full"
+
+
+class Engine(StrEnum):
+    """What runs the networks."""
+
+    TORCH = "torch"
+    ONNX = "onnx"
+    COMPILED = "compiled"
 
 
 class Preset(StrEnum):
@@ -76,7 +91,9 @@ def denoise(  # noqa: PLR0913 - one parameter an option
     sequence: Annotated[str | None, typer.Option(help="Pulse sequence, likewise.")] = None,
     acceleration: Annotated[float | None, typer.Option(min=1, help="In-plane acceleration, likewise; 1 is none.")] = None,
     strength: Annotated[float, typer.Option(min=0.0, max=1.0, help="0 returns the stored pixels bit for bit.")] = 1.0,
+    suffix: Annotated[str, typer.Option(help="Ends the description of the derived series, after OneNEX.", show_default=False)] = "",
     device: Device = "auto",
+    engine: Annotated[Engine, typer.Option(help="torch; onnx: ONNX Runtime on the CPU; compiled: CUDA only, bfloat16.")] = Engine.TORCH,
     weights: Annotated[Path | None, typer.Option(help="Weights file instead of the bundled one.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same images.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
@@ -101,12 +118,13 @@ def denoise(  # noqa: PLR0913 - one parameter an option
                 vendor=vendor,
                 sequence=sequence,
                 acceleration=acceleration,
+                suffix=suffix,
             )
         model = None
-        if weights is not None:
+        if weights is not None or engine is not Engine.TORCH:
             from onenex.model import load
 
-            model = load(device, weights)
+            model = load(device, weights, engine=engine.value)
         with console.progress_bar() as progress:
             report = denoise_path(source, output, options, device=device, model=model, overwrite=overwrite, progress=progress)
         if as_json:
@@ -181,20 +199,21 @@ def show_weights(
 
 
 @app.command()
-def train(
+def train(  # noqa: PLR0913, PLR0917 - one parameter an option
     recipe: Annotated[str, typer.Argument(help="Name of a recipe, e.g. restoration_cpu.")],
     data: Data,
     run_folder: Annotated[Path, typer.Option("--run", help="Folder for checkpoints, logs and the weights.")] = Path("runs/latest"),
     resume: Annotated[bool, typer.Option("--resume/--fresh", help="Go on from the last checkpoint in the run's folder, or begin anew.")] = True,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps; the recipe's own number by default.")] = None,
     threads: Threads = None,
+    accumulate: Annotated[int, typer.Option(min=1, help="So many times the recipe's patches behind each step; processes share them.")] = 1,
     start: Annotated[Path | None, typer.Option(help="Weights file to begin at; random weights by default (site: the bundled ones).")] = None,
 ) -> None:
     """Train a network by a recipe. Ctrl-C keeps the last checkpoint."""
     with console.guard():
         from onenex.train import run
 
-        weights = run(recipe, data, run_folder, resume=resume, steps=steps, threads=threads, start=start)
+        weights = run(recipe, data, run_folder, resume=resume, steps=steps, threads=threads, accumulate=accumulate, start=start)
         typer.echo(f"weights   {weights}")
 
 

@@ -176,6 +176,22 @@ def archive_benchmark(
         typer.echo(str(measure(files, folder, workers=workers)))
 
 
+@benchmark.command("batch")
+def batch_benchmark(
+    *,
+    series: Annotated[int, typer.Option(min=1, help="How many series to generate.")] = 12,
+    slices: Annotated[int, typer.Option(min=1, help="Slices of each, 256 × 256.")] = 10,
+    workers: Annotated[int, typer.Option(min=2, help="How many workers are compared with one.")] = 2,
+    rounds: Annotated[int, typer.Option(min=1, help="How often, by turns.")] = 3,
+    folder: Annotated[Path, typer.Option("--folder", help="Where they are made; removed in the end.")] = Path("batch-speed"),
+) -> None:
+    """Generate an archive and denoise it with one worker and with several: how many times as fast is that?"""
+    with console.guard():
+        from onenex.evaluate.costs.batch import measure
+
+        typer.echo(str(measure(folder, n_series=series, n_slices=slices, workers=workers, rounds=rounds)))
+
+
 @benchmark.command()
 def cohort(
     *,
@@ -187,6 +203,43 @@ def cohort(
 
         for one in measure(images or SIZES):
             typer.echo(str(one))
+
+
+@benchmark.command()
+def profile(
+    *,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="JSON file.")] = None,
+    mode: Annotated[str, typer.Option(help="fast or full.")] = "fast",
+    slices: Annotated[int, typer.Option(min=1, help="Slices of 256 × 256 a round.")] = 4,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; the least CPU time and the median time count.")] = 5,
+    engine: Annotated[str, typer.Option(help="What runs the networks, as in onenex denoise.")] = "torch",
+    weights: JudgedWeights = None,
+    threads: Threads = None,
+) -> None:
+    """Print where the time of a slice goes, and how far the networks are from this machine's peak."""
+    with console.guard():
+        from onenex.evaluate.costs.profile import run
+        from onenex.model import load
+
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
+        run(load("cpu", weights, engine=engine), output, mode=mode, rounds=rounds, slices=slices)
+
+
+@benchmark.command()
+def capacity(
+    *,
+    fast_ms: Annotated[float, typer.Option(min=0.1, help="CPU time of a slice in mode fast, read and written, ms; `benchmark profile` measures.")],
+    full_ms: Annotated[float, typer.Option(min=0.1, help="The same in mode full.")],
+) -> None:
+    """Print what a hospital, a country and an archive take: machines, money, disk, network, failures; from what a slice costs."""
+    with console.guard():
+        from onenex.evaluate.costs.capacity import DEMANDS, Cost, plan, table
+
+        cost = Cost(fast_s=fast_ms / 1000, full_s=full_ms / 1000)
+        typer.echo(table([plan(demand, cost, mode) for demand in DEMANDS for mode in ("fast", "full")]))
 
 
 @benchmark.command()

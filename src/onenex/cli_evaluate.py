@@ -41,10 +41,12 @@ def evaluate(  # noqa: PLR0913 - the options of a command
             )  # fmt: skip
 
 
-def acceptance(
+def acceptance(  # noqa: PLR0913 - the options of a command
     *,
     mode: Annotated[list[str] | None, typer.Option(help="fast or full; may be given again; both by default.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for acceptance.json and acceptance.png.")] = None,
+    strength: Annotated[float, typer.Option(min=0.0, max=1.0, help="0 to 1, as in `onenex denoise`: is less of it enough to pass?")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the phantom's noise: another seed, other scans.")] = 0,
     quick: Quick = False,
     device: Device = "auto",
     weights: JudgedWeights = None,
@@ -55,5 +57,7 @@ def acceptance(
         from onenex.evaluate.acceptance.run import MODES, run
 
         with console.progress_bar() as tell:
-            found = run(mode or MODES, output, quick=quick, device=device, weights=weights, threads=threads, progress=tell)
+            found = run(
+                mode or MODES, output, strength=strength, seed=seed, quick=quick, device=device, weights=weights, threads=threads, progress=tell
+            )
     raise typer.Exit(found.exit_code)

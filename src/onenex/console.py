@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from types import FrameType
@@ -18,7 +18,6 @@ from onenex.errors import DataError, OneNexError
 from onenex.scan_time import Examination, ScanTime, examinations, summary
 
 if TYPE_CHECKING:
-    from onenex.pipeline import Progress
     from onenex.results import RunReport, SeriesResult
     from onenex.series import Series
 
@@ -57,8 +56,8 @@ def end_on_sigterm() -> None:
 
 
 @contextmanager
-def guard(as_json: bool = False) -> Iterator[None]:
-    """Turn errors into one line on stderr (and, with `as_json`, an object on stdout) and an exit code."""
+def guard(as_json: bool = False, kept: str = "nothing was written") -> Iterator[None]:
+    """Turn errors into one line on stderr (and, with `as_json`, an object on stdout) and an exit code; `kept` says what an interruption leaves."""
     try:
         yield
     except BrokenPipeError:
@@ -68,10 +67,10 @@ def guard(as_json: bool = False) -> Iterator[None]:
         fail(str(error), type(error).__name__, as_json=as_json)
         raise typer.Exit(ExitCode.CANNOT_START) from None
     except KeyboardInterrupt:
-        fail("interrupted; nothing was written", "Interrupted", as_json=as_json)
+        fail(f"interrupted; {kept}", "Interrupted", as_json=as_json)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     except Terminated:
-        fail("terminated; nothing was written", "Terminated", as_json=as_json)
+        fail(f"terminated; {kept}", "Terminated", as_json=as_json)
         raise typer.Exit(ExitCode.TERMINATED) from None
 
 
@@ -97,7 +96,7 @@ def print_json(value: Any) -> None:
 
 
 @contextmanager
-def progress_bar() -> Iterator[Progress | None]:
+def progress_bar(what: str = "images") -> Iterator[Callable[[str, int, int | None], None] | None]:
     """Yield a callback that draws a bar with the time left on stderr; None when stderr is no terminal."""
     if not sys.stderr.isatty():
         yield None
@@ -106,11 +105,11 @@ def progress_bar() -> Iterator[Progress | None]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn("images"), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn(what), TimeRemainingColumn())
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("reading", total=None)
 
-        def tell(description: str, done: int, total: int) -> None:
+        def tell(description: str, done: int, total: int | None) -> None:
             bar.update(task, description=description[:40], completed=done, total=total)
 
         yield tell

@@ -12,7 +12,9 @@ A message says what went wrong, where, and what to do about it.
     │   ├── WeightsMismatch       a weights file that is not for this network
     │   └── OutOfDomain           numbers that the model cannot work on (NaN, too large, empty)
     ├── DataError                 bad input that is no DICOM: paths, NIfTI, training data
-    └── NodeError                 the DICOM node (network, queue, rules)
+    ├── NodeError                 the DICOM node (network, queue, rules)
+    ├── StudyError                a reader study: its protocol, folder or answers
+    └── AccessError               passwords and keys of the web pages
 """
 
 
@@ -58,3 +60,11 @@ class DataError(OneNexError):
 
 class NodeError(OneNexError):
     """The DICOM node cannot go on."""
+
+
+class StudyError(OneNexError):
+    """A reader study cannot be made, read or analysed as asked."""
+
+
+class AccessError(OneNexError):
+    """A password or key of the web pages that cannot be used."""

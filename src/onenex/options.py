@@ -12,6 +12,8 @@ DEFAULT_SAMPLES = 8
 """Samples of an uncertainty map when nobody says how many."""
 COMMAND_LINE = "command line"
 """Evidence of what the user said."""
+MAX_SUFFIX = 48
+"""Characters of `Options.suffix`: with "OneNEX" before it, some of the source's description is still left (an LO holds 64)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,8 @@ class Options:
     sequence: str | None = None
     acceleration: float | None = None
     """Total in-plane acceleration, ≥ 1."""
+    suffix: str = ""
+    """Ends the description of the derived series, after "OneNEX". Runs that differ in it have different UIDs."""
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
@@ -68,6 +72,8 @@ class Options:
                 raise DataError(f"{name} is empty: give a word, or 'unknown' to withhold what the headers say")
         if self.acceleration is not None and not (math.isfinite(self.acceleration) and self.acceleration >= 1):
             raise DataError(f"acceleration {self.acceleration}: give a number from 1 (none) on")
+        if len(self.suffix) > MAX_SUFFIX or not self.suffix.isprintable():
+            raise DataError(f"suffix: give up to {MAX_SUFFIX} printable characters, since it ends the description of a series")
 
     @property
     def samples(self) -> int:

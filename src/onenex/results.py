@@ -67,6 +67,8 @@ class SeriesResult:
     """What the user should know, a sentence each."""
     guard: GuardSummary | None = None
     """None when the guard was off or had nothing to judge."""
+    transient: bool = False
+    """Whether a failure may not happen again, in a new process or on a larger machine: too little memory, or a fault of ours."""
 
 
 @dataclass(frozen=True, kw_only=True)

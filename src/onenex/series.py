@@ -21,6 +21,8 @@ FloatImages = NDArray[np.float32]
 """(slice, row, column) float32 images in the unit of their source."""
 
 UNKNOWN = "unknown"
+DEFAULT_SUFFIX = "OneNEX"
+"""What the description of a derived series ends with, unless the user adds to it."""
 VENDORS = ("Siemens", "GE", "Philips", "UIH", "Hitachi", "Canon", UNKNOWN)
 ORGANS = ("head", "knee", "C-spine", "T-spine", "L-spine", "shoulder", UNKNOWN)
 SEQUENCES = ("T1w", "T2w", "T1-FLAIR", "T2-FLAIR", "PDw", "T2*w", "STIR", "DWI", "Dixon", "MT", UNKNOWN)
@@ -109,7 +111,7 @@ class Provenance:
     """Field of the acquisition → what the user said in place of the header."""
     shows: MapKind | None = None
     """None for the denoised images themselves."""
-    description_suffix: str = "OneNEX"
+    description_suffix: str = DEFAULT_SUFFIX
     """Appended to SeriesDescription, followed by what a map shows."""
 
     @property

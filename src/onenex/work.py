@@ -21,7 +21,7 @@ from onenex.options import Options
 from onenex.report.collect import Collector, Findings, Look, representative
 from onenex.report.page import pictures_per_series
 from onenex.results import SeriesResult
-from onenex.series import Acquisition, Denoised, FloatImages, Provenance, Series, SliceStack
+from onenex.series import DEFAULT_SUFFIX, Acquisition, Denoised, FloatImages, Provenance, Series, SliceStack
 from onenex.writers import Writers
 
 if TYPE_CHECKING:
@@ -109,18 +109,20 @@ class Run:
     def series(self, series: Series) -> tuple[SeriesResult, Findings | None]:
         """Denoise one series, or say why not. Its outputs are relative to the run's folder until that gets its final name."""
         started, end = time.monotonic(), self.n_done + (series.n_images if series.skip_reason is None else 0)
-        status, reason, done = "failed" if series.damaged else "skipped", series.skip_reason, None
+        status, reason, done, transient = "failed" if series.damaged else "skipped", series.skip_reason, None, False
         if reason is None:
             try:
                 done, status = self._denoise(series), "denoised"
             except UnsupportedSeries as error:
                 reason = str(error)
-            except (OneNexError, MemoryError) as error:
-                status, reason = "failed", str(error) or "not enough memory: give it to a machine with more"
+            except OneNexError as error:
+                status, reason = "failed", str(error)
+            except MemoryError as error:
+                status, reason, transient = "failed", str(error) or "not enough memory: give it to a machine with more", True
             except OSError:
                 raise  # the output cannot be written: that ends the run
             except Exception as error:  # a fault of ours in one series must not take the others with it
-                status, reason = "failed", f"unexpected {type(error).__name__} at {_where(error)}: please report it"
+                status, reason, transient = "failed", f"unexpected {type(error).__name__} at {_where(error)}: please report it", True
         self.n_done = end
         seconds = time.monotonic() - started
         logger.info("series status=%s images=%d seconds=%.2f", status, series.n_images, seconds)
@@ -133,6 +135,7 @@ class Run:
             n_images=series.n_images,
             outputs=(),
             seconds=round(seconds, 3),
+            transient=transient,
         )
         return (result, None) if done is None else (_completed(result, done, self.options), done.findings)
 
@@ -171,6 +174,7 @@ class Run:
             n_samples=options.samples,
             guard=options.guard,
             told=options.told,
+            description_suffix=f"{DEFAULT_SUFFIX} {options.suffix}".strip(),
         )
 
     def _denoise(self, series: Series) -> _Done:

@@ -6,7 +6,6 @@ import base64
 import io
 import re
 import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,6 @@ from onenex.errors import DataError
 from onenex.pairs.showing import sheet
 from onenex.pairs.showing.sheet import DIFFERENCE_RANGE, MAX_SIDE, OTHER, Entry, kind_of, write_sheet
 from onenex.series import FloatImages
-
-CHROMIUM = Path("/usr/bin/chromium")
 
 
 def pictures(rows: int = 40, columns: int = 32, seed: int = 0) -> tuple[FloatImages, FloatImages, FloatImages]:
@@ -152,17 +149,6 @@ def test_memory_is_that_of_a_page_however_long_the_sheet(tmp_path: Path, monkeyp
 
     peak(1)
     assert peak(9) < 1.5 * peak(2)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if not CHROMIUM.is_file():
-        pytest.skip("chromium not found: apt-get install chromium")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as api:
-        running = api.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
-        yield running
-        running.close()
 
 
 @pytest.mark.debian

@@ -17,7 +17,6 @@ from onenex.results import SeriesResult
 from onenex.series import Acquisition, Denoised, FloatImages, FrameRef, Series, SliceStack
 from tests.fake_model import FakeModel
 
-CHROMIUM = Path("/usr/bin/chromium")
 SCALE, SIGMA = 1000.0, 40.0
 
 
@@ -148,17 +147,6 @@ def test_png_is_what_the_standard_says() -> None:
 def test_grey_levels_are_linear_and_clipped() -> None:
     np.testing.assert_array_equal(to_bytes(np.array([[-1.0, 0.0, 0.5, 1.0, 9.0, np.nan]]), 0, 1), [[0, 0, 128, 255, 255, 0]])
     np.testing.assert_array_equal(to_bytes(np.array([[1.0, 2.0]]), 2, 2), [[0, 255]])
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if not CHROMIUM.is_file():
-        pytest.skip("chromium not found: apt-get install chromium")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as api:
-        running = api.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
-        yield running
-        running.close()
 
 
 @pytest.fixture

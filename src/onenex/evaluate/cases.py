@@ -5,7 +5,6 @@ Everything here was fixed before any result was seen. `SLICE_BUDGET_PIXELS` keep
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from onenex.evaluate import metrics
+from onenex.evaluate.material import Clean, Repeats, clean_scan, groups_of, repeated_scan, sizes_of_means, slices_per_volume
 from onenex.physics import noise
-from onenex.physics.scale import series_scale
-from onenex.scans import ScanInfo, load_images, read_manifest
+from onenex.scans import ScanInfo, read_manifest
 from onenex.series import FloatImages
 
 SIGMAS = (0.03, 0.06, 0.10)
@@ -29,8 +28,6 @@ MAX_VOLUMES = 2
 """Repeats: volumes (diffusion directions) scored, the first ones."""
 MAX_INPUTS = 3
 """Repeats: how many inputs are denoised, the first ones; the reference of each is always the mean of *all* others."""
-MAX_NEX = 3
-"""Repeats: inputs of 1 to this many averages, as long as two repeats more than that are there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,15 +92,6 @@ class Case:
     """(slice, row, column), the clean slices of a simulated row."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Clean:
-    """The scored slices of a clean file."""
-
-    images: FloatImages
-    """(slice, row, column), units of the series scale."""
-    mask: metrics.Mask
-
-
 def cases(data: Path, quick: bool = False) -> Iterator[Case]:
     """Yield every row for the files of `data/test`: repeats first, then clean files under each condition.
 
@@ -131,24 +119,14 @@ def repeats_cases(info: ScanInfo, unseen: bool, quick: bool = False) -> Iterator
     First single repeats; then, where enough repeats are left for a reference, means of 2 and 3, which are less noisy
     real scans: do no harm at every noise level (DESIGN §8).
     """
-    images = load_images(info)
-    n_scored = min(len(images), slices_per_volume(info) * (1 if quick else MAX_VOLUMES))
-    scale = np.float32(series_scale([images.mean(axis=1)]))
-    clipped = metrics.saturated(images)[:n_scored].any(axis=1)
-    repeats = images[:n_scored] / scale
-    mask = metrics.foreground(repeats.mean(axis=1)) & ~clipped
-    for nex in range(1, 2 if quick else MAX_NEX + 1):
-        if nex == 1 or repeats.shape[1] >= nex + 2:
-            yield _repeats_case(info, unseen, repeats, mask, _groups(repeats.shape[1], nex, 1 if quick else MAX_INPUTS))
+    scan = repeated_scan(info, slices_per_volume(info) * (1 if quick else MAX_VOLUMES))
+    n_repeats = scan.images.shape[1]
+    for nex in [1] if quick else sizes_of_means(n_repeats):
+        yield _repeats_case(info, unseen, scan, groups_of(n_repeats, nex, 1 if quick else MAX_INPUTS))
 
 
-def _groups(n_repeats: int, nex: int, at_most: int) -> list[metrics.Group]:
-    """Part the repeats into groups of `nex`, the first `at_most` of them."""
-    return [tuple(range(first, first + nex)) for first in range(0, n_repeats - nex + 1, nex)][:at_most]
-
-
-def _repeats_case(info: ScanInfo, unseen: bool, repeats: FloatImages, mask: metrics.Mask, groups: Sequence[metrics.Group]) -> Case:
-    per_volume, nex = slices_per_volume(info), len(groups[0])
+def _repeats_case(info: ScanInfo, unseen: bool, scan: Repeats, groups: Sequence[metrics.Group]) -> Case:
+    per_volume, nex, repeats = slices_per_volume(info), len(groups[0]), scan.images
     inputs = [repeats[:, list(group)].mean(axis=1) for group in groups]
     return Case(
         info=info,
@@ -157,20 +135,19 @@ def _repeats_case(info: ScanInfo, unseen: bool, repeats: FloatImages, mask: metr
         unseen=unseen,
         nex=nex,
         stacks=tuple(one[start : start + per_volume] for one in inputs for start in range(0, len(repeats), per_volume)),
-        score=partial(score_repeats, repeats, mask, groups),
-        mask=mask,
+        score=partial(score_repeats, repeats, scan.mask, groups),
+        mask=scan.mask,
         prototype=PROTOTYPE_B_REPEATS.get(info.id) if nex == 1 else None,
     )
 
 
 def load_clean(info: ScanInfo) -> Clean:
     """Load the slices of a clean file that are scored, in series scale, with their foreground."""
-    images = load_images(info)
+    whole = clean_scan(info)
     n_slices = int(np.clip(SLICE_BUDGET_PIXELS // (info.rows * info.columns), MIN_SLICES, MAX_SLICES))
-    first = max(0, (len(images) - n_slices) // 2)
+    first = max(0, (len(whole.images) - n_slices) // 2)
     chosen = slice(first, first + n_slices)
-    scaled = images / np.float32(series_scale([images]))
-    return Clean(images=scaled[chosen], mask=metrics.foreground(scaled)[chosen] & ~metrics.saturated(images)[chosen])
+    return Clean(images=whole.images[chosen], mask=whole.mask[chosen])
 
 
 def simulate(clean: Clean, info: ScanInfo, sigma: float, varying: bool) -> tuple[FloatImages, FloatImages]:
@@ -190,12 +167,6 @@ def simulate(clean: Clean, info: ScanInfo, sigma: float, varying: bool) -> tuple
     relative = noise.g_factor_map(shape, generator) if varying else np.ones(shape, dtype=np.float32)
     level = np.broadcast_to(np.float32(sigma) * relative, clean.images.shape)
     return noise.rician(clean.images, level, generator), np.array(level)
-
-
-def slices_per_volume(info: ScanInfo) -> int:
-    """Return how many adjacent slices make one volume: all, unless the note says "N slices per direction"."""
-    found = re.search(r"(\d+) slices per direction", info.note)
-    return int(found.group(1)) if found else info.n_slices
 
 
 def clean_case(info: ScanInfo, unseen: bool, sigma: float, varying: bool) -> Case:

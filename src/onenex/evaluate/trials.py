@@ -12,27 +12,21 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from onenex.errors import DataError
-from onenex.evaluate import metrics
-from onenex.evaluate.cases import MAX_INPUTS, MAX_NEX, MAX_VOLUMES, Clean, Score, score_clean, score_repeats, simulate, slices_per_volume
+from onenex.evaluate import material, metrics
+from onenex.evaluate.cases import MAX_INPUTS, MAX_VOLUMES, Score, score_clean, score_repeats, simulate
+from onenex.evaluate.material import PIXELS, Indices, slices_per_volume
 from onenex.physics.scale import series_scale
-from onenex.scans import ScanInfo, load_images, read_manifest
+from onenex.scans import ScanInfo, read_manifest
 from onenex.series import FloatImages
 
 CONDITIONS = ((0.03, True), (0.06, False), (0.10, True))
 """(σ, varying) of the simulated rows."""
 HOLDOUT_EVERY = 8
 """Split `train`: only slices that training holds out, every 8th (`train.config`)."""
-PIXELS = 256 * 256
-"""Of the slice that counts as one."""
 SEEN = ", slice seen"
 """End of the condition of a row whose slice training has seen."""
-LEAST_FOREGROUND = 0.02
-"""Share of a slice that must be tissue for it to be chosen."""
-
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,17 +106,15 @@ def chosen(info: ScanInfo, plan: Plan, mask: metrics.Mask | None = None) -> Indi
     """Return the slices that are scored, spread evenly over those allowed; with `mask` only over those that show something."""
     found = allowed(info, plan)
     if mask is not None:
-        seen = found[mask[found].mean(axis=(1, 2)) >= LEAST_FOREGROUND]
+        seen = found[material.showing(mask[found])]
         found = seen if len(seen) else found
-    n = 1 if plan.quick else max(1, plan.slices * PIXELS // (info.rows * info.columns))
-    return found if len(found) <= n else found[((np.arange(n) + 0.5) * len(found) / n).astype(np.int64)]
+    return material.spread_evenly(found, 0 if plan.quick else plan.slices, info.rows * info.columns)
 
 
 def groups_of(info: ScanInfo, plan: Plan) -> list[list[metrics.Group]]:
     """Return which repeats make the inputs of each row of a file: single ones; means of 2 and 3 where enough are left for a reference."""
-    sizes = [nex for nex in range(1, MAX_NEX + 1) if nex == 1 or info.n_repeats >= nex + 2]
-    starts = {nex: range(0, info.n_repeats - nex + 1, nex)[: 1 if plan.quick else MAX_INPUTS] for nex in sizes}
-    return [[tuple(range(first, first + nex)) for first in starts[nex]] for nex in (sizes[:1] if plan.quick or plan.one_a_file else sizes)]
+    sizes = [1] if plan.quick or plan.one_a_file else material.sizes_of_means(info.n_repeats)
+    return [material.groups_of(info.n_repeats, nex, 1 if plan.quick else MAX_INPUTS) for nex in sizes]
 
 
 def slices_worth(info: ScanInfo, plan: Plan) -> tuple[float, float]:
@@ -134,10 +126,8 @@ def slices_worth(info: ScanInfo, plan: Plan) -> tuple[float, float]:
 
 def repeats_trials(info: ScanInfo, plan: Plan, *, unseen: bool) -> Iterator[Trial]:
     """Yield the rows of a file of real repeats: leave-one-out, unbiased (see `metrics.unbiased_mse`)."""
-    images = load_images(info)
-    images = images[: allowed(info, plan)[-1] + 1]
-    scaled = images / np.float32(series_scale([images.mean(axis=1)]))
-    mask = metrics.foreground(scaled.mean(axis=1)) & ~metrics.saturated(images).any(axis=1)
+    scan = material.repeated_scan(info, int(allowed(info, plan)[-1]) + 1)
+    scaled, mask = scan.images, scan.mask
     slices = chosen(info, plan, mask)
     per_volume = slices_per_volume(info)
     for groups in groups_of(info, plan):
@@ -171,9 +161,7 @@ def clean_trials(info: ScanInfo, plan: Plan, *, unseen: bool, turn: int = 0) -> 
     turn
         Which of `CONDITIONS` is the row for slow variants.
     """
-    images = load_images(info)
-    scaled = images / np.float32(series_scale([images]))
-    whole = Clean(images=scaled, mask=metrics.foreground(scaled) & ~metrics.saturated(images))
+    whole = material.clean_scan(info)
     slices = chosen(info, plan, whole.mask)
     seen = info.split == "train" and not len(allowed(info, replace(plan, short=False)))
     for sigma, varying in _conditions(plan, turn):
@@ -186,9 +174,9 @@ def clean_trials(info: ScanInfo, plan: Plan, *, unseen: bool, turn: int = 0) -> 
             turn=plan.quick or (sigma, varying) == CONDITIONS[turn],
             stacks=(measured[slices],),
             scales=(series_scale([measured]),),
-            score=partial(score_clean, Clean(images=scaled[slices], mask=whole.mask[slices])),
+            score=partial(score_clean, material.Clean(images=whole.images[slices], mask=whole.mask[slices])),
             mask=whole.mask[slices],
-            reference=scaled[slices],
+            reference=whole.images[slices],
         )
 
 

@@ -24,7 +24,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return x + second(relu(first(x))), same shape."""
-        output: Tensor = x_BCHW + self.second(torch.relu(self.first(x_BCHW)))
+        output: Tensor = self.second(torch.relu_(self.first(x_BCHW))).add_(x_BCHW)  # in place: new memory costs as much as the sum itself
         return output
 
 

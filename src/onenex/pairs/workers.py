@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import islice
+from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
 from onenex.errors import DataError
@@ -16,6 +20,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 _AHEAD = 2
 """Jobs a worker that wait or whose results wait."""
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
+"""Read by OpenMP (torch), MKL, OpenBLAS (NumPy, SciPy) and ITK (ANTs, SimpleITK) when a process starts."""
 
 
 def in_order(function: Callable[[T], R], jobs: Iterable[T], workers: int) -> Iterator[R]:
@@ -28,7 +34,8 @@ def in_order(function: Callable[[T], R], jobs: Iterable[T], workers: int) -> Ite
     jobs
         Taken only a few ahead of the results, so that memory stays bounded.
     workers
-        Processes, started anew (spawn) so that no thread of this one is copied; 0 = this process does it all.
+        Processes, started anew (spawn) so that no thread of this one is copied, with one thread each unless the environment says
+        otherwise: more threads than cores wait for each other many times as long as they work. 0 = this process does it all.
 
     Raises
     ------
@@ -42,7 +49,7 @@ def in_order(function: Callable[[T], R], jobs: Iterable[T], workers: int) -> Ite
         return
     waiting: deque[Future[R]] = deque()
     source = iter(jobs)
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with one_thread_each(), _pool(workers) as pool:
         try:
             waiting.extend(pool.submit(function, job) for job in islice(source, _AHEAD * workers))
             while waiting:
@@ -53,3 +60,30 @@ def in_order(function: Callable[[T], R], jobs: Iterable[T], workers: int) -> Ite
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent)
+
+
+def end_with_parent() -> None:
+    """Let this process end when the one that started it is gone, killed perhaps; it would wait for work for ever."""
+    threading.Thread(target=_end_after, args=(multiprocessing.parent_process(),), daemon=True).start()
+
+
+def _end_after(parent: BaseProcess | None) -> None:
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Let processes that start meanwhile have one thread each, where the environment doesn't say how many."""
+    unsaid = [name for name in _THREADS if name not in os.environ]
+    os.environ.update(dict.fromkeys(unsaid, "1"))
+    try:
+        yield
+    finally:
+        for name in unsaid:
+            os.environ.pop(name, None)

@@ -23,6 +23,7 @@ _WORDS = (
     ("single pixel", "a single pixel moved further than noise explains"),
     ("spot of radius", "a spot was taken away or added that noise does not explain"),
     ("edge shifted", "an edge does not lie where the scan has it"),
+    ("interference along", "a line of interference that the scan shows is missing"),
 )
 _TEXTURE = {"invented": "fine structure that the scan does not show", "removed": "fine structure of the scan is missing"}
 

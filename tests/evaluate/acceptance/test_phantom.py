@@ -1,4 +1,4 @@
-"""The phantom is what it says: discs of their area and place, noise of its σ, ghosts and zippers where they are planted, Rose numbers as told."""
+"""The phantom is what it says: discs of their area and place, noise of its σ, Rose numbers as told."""
 
 import numpy as np
 import pytest
@@ -23,22 +23,6 @@ def test_noise_has_its_sigma_whatever_the_window(window: phantom.kspace.Window) 
     bright = np.full((SIDE, SIDE), 10.0 + 0j)
     image = phantom.scan(bright, 0.07, np.random.default_rng(0), window)
     assert float(np.std(image)) == pytest.approx(0.07, rel=0.02)
-
-
-def test_ghosts_lie_where_they_are_told_with_their_amplitude() -> None:
-    vessel = Disc(row=CENTRE, column=CENTRE, radius=8.0, signal=1.0)
-    k = phantom.kspace_of([vessel])
-    ghosts = phantom.image_of(phantom.ghosted(k, 0.2, 40)) - phantom.image_of(k)
-    middle = round(CENTRE)
-    for row in (middle - 40, middle + 40):
-        assert ghosts[row, middle].real == pytest.approx(0.2, abs=0.01)
-    assert abs(ghosts[middle, middle]) < 0.01
-
-
-def test_a_zipper_is_one_column_of_its_amplitude() -> None:
-    image = phantom.image_of(phantom.zipper(60, 0.3, np.random.default_rng(1)))
-    assert np.sqrt(np.mean(np.abs(image[:, 60]) ** 2)) == pytest.approx(0.3, rel=1e-6)
-    assert np.abs(np.delete(image, 60, axis=1)).max() < 1e-9
 
 
 @pytest.mark.parametrize("window", [phantom.USUAL, phantom.WHOLE])

@@ -41,3 +41,15 @@ def test_an_unknown_mode_is_refused(tmp_path: Path) -> None:
     random_model(tmp_path)
     with pytest.raises(OutOfDomain, match="mode 'slow' does not exist"):
         acceptance.run(("slow",), quick=True, device="cpu", weights=tmp_path / "random.safetensors")
+
+
+def test_at_strength_0_only_the_gain_is_missing(tmp_path: Path) -> None:
+    """The scan as it is keeps everything that the tests ask for, and gains nothing."""
+    random_model(tmp_path)
+    found = acceptance.run(("fast",), strength=0.0, quick=True, device="cpu", weights=tmp_path / "random.safetensors")
+    (result,) = found.modes
+    assert found.strength == 0
+    by_name = {check.name: check for check in result.checks}
+    assert not by_name["signal-to-noise ratio"].passed
+    for name in ("low-contrast discs", "low-contrast detectability", "geometry", "uniformity", "ghosts", "zippers", "artefacts visible"):
+        assert by_name[name].passed, name

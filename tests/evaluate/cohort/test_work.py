@@ -17,6 +17,7 @@ from onenex.evaluate.cohort.samples import units
 from onenex.evaluate.reporting import groups
 from onenex.scans import load_images, read_manifest
 from tests.evaluate.cohort.small import PLAN, order, write_cohort
+from tests.model.weights import random_model
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,12 @@ def test_patients_are_found_in_ids(cohort: Path, tmp_path: Path) -> None:
 def test_an_unknown_method_is_named_with_those_there_are(cohort: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no method is called magic: choose from onenex-fast, onenex-full, gaussian"):
         evaluation.measure(cohort, order(tmp_path / "measured", "magic"))
+
+
+def test_a_mode_that_the_weights_lack_is_refused(tmp_path: Path) -> None:
+    model, choice = random_model(tmp_path), Choice(names=("onenex-fast", "onenex-full"))
+    with pytest.raises(DataError, match="these weights know mode 'fast' only: leave onenex-full out"):
+        choice.methods(model)
 
 
 def test_images_that_training_saw_are_refused(cohort: Path, tmp_path: Path) -> None:

@@ -12,11 +12,12 @@ from matplotlib.image import imread
 
 from onenex.errors import DataError, OutOfDomain
 from onenex.evaluate.cases import clean_case
+from onenex.evaluate.material import Repeats
 from onenex.evaluate.pictures import canvas as pictures_canvas
 from onenex.evaluate.pictures import prior as pictures_prior
 from onenex.evaluate.pictures import run as pictures
 from onenex.evaluate.pictures.canvas import body, canvas, detail, save, show, window
-from onenex.evaluate.pictures.organ import SIGMA, Repeats, load_repeats, repeated, simulated, slug
+from onenex.evaluate.pictures.organ import SIGMA, load_repeats, repeated, simulated, slug
 from onenex.evaluate.pictures.scanner import N_BINS, compare, radial_power
 from onenex.model.degradation import Degradation
 from onenex.model.tiling import pad_to_multiple

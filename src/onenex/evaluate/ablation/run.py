@@ -26,7 +26,8 @@ from onenex.evaluate.ablation import speed as ablation_speed
 from onenex.evaluate.ablation import table as ablation_table
 from onenex.evaluate.ablation.table import DEFAULT_NAME, FAST, GUARDED, INPUT, NO_TEXT, WRONG_TEXT, Measured
 from onenex.evaluate.fingerprint import fingerprint
-from onenex.evaluate.trials import PIXELS, Plan, Trial, files, slices_worth, trials
+from onenex.evaluate.material import PIXELS
+from onenex.evaluate.trials import Plan, Trial, files, slices_worth, trials
 from onenex.model import Settings
 from onenex.model.reddiff import DEFAULT, PRESETS
 from onenex.scans import ScanInfo

@@ -10,6 +10,8 @@ import numpy as np
 
 from onenex.evaluate.acceptance import phantom
 from onenex.evaluate.acceptance.phantom import BODY, CENTRE, Complex, Disc
+from onenex.physics import artefacts
+from onenex.physics.artefacts import KSpace
 from onenex.series import FloatImages
 
 UNIFORM, ARTEFACTS, EDGES, SHARPEST, GRID, CONTRAST = "uniform", "artefacts", "edges", "edges, whole matrix", "grid", "low contrast"
@@ -179,11 +181,13 @@ def _noise_free(kind: str) -> Complex:
     return phantom.received(phantom.kspace_of([BODY, *inserts.get(kind, edges)]), window)
 
 
-def _ghosted(sigma: float) -> phantom.KSpace:
+def _ghosted(sigma: float) -> KSpace:
     container, vessel = phantom.kspace_of([BODY]), phantom.kspace_of([VESSEL])
-    faint = phantom.ghosted(container, FAINT_GHOST * sigma / BODY.signal, GHOST_SHIFT)
-    return faint + phantom.ghosted(vessel, PLAIN_GHOST * sigma / VESSEL.signal, GHOST_SHIFT)
+    faint = artefacts.ghosted(container, FAINT_GHOST * sigma / BODY.signal, GHOST_SHIFT)
+    return faint + artefacts.ghosted(vessel, PLAIN_GHOST * sigma / VESSEL.signal, GHOST_SHIFT)
 
 
-def _zippers(sigma: float, generator: np.random.Generator) -> phantom.KSpace:
-    return np.asarray(np.sum([phantom.zipper(one.column, one.over_sigma * sigma, generator) for one in ZIPPERS], axis=0))
+def _zippers(sigma: float, generator: np.random.Generator) -> KSpace:
+    return np.asarray(
+        np.sum([artefacts.zipper((phantom.SIDE, phantom.SIDE), one.column, one.over_sigma * sigma, generator) for one in ZIPPERS], axis=0)
+    )

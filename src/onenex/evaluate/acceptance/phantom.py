@@ -1,4 +1,4 @@
-"""The acceptance phantom: discs drawn exactly in k-space, coil shading, planted artefacts, and complex noise.
+"""The acceptance phantom: discs drawn exactly in k-space, coil shading, and complex noise.
 
 Positions are (row, column) in pixels, 0 at the centre of the first pixel. Signals are in units of the series scale: the brightest
 large structure is about 1.
@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from scipy import fft, special
 
 from onenex.physics import kspace, noise
+from onenex.physics.artefacts import KSpace
 from onenex.series import FloatImages
 
 Complex = NDArray[np.complex128]
-KSpace = Complex
-"""(row frequency, column frequency), centre at index n // 2."""
 
 SIDE = 256
 """Matrix of every slice."""
@@ -91,34 +90,6 @@ def coil_shading() -> NDArray[np.float64]:
     place = (np.arange(SIDE) - CENTRE) / BODY_RADIUS
     rows, columns = place[:, None], place[None, :]
     return np.asarray(1 + 0.07 * (rows**2 + columns**2) - 0.05 * rows + 0.04 * columns)
-
-
-def ghosted(k: KSpace, amplitude: float, shift: int) -> KSpace:
-    """Return a k-space whose lines a periodic motion modulates: copies of `amplitude` appear `shift` pixels up and down.
-
-    Source
-    ------
-    Haacke & Patrick, Magn. Reson. Imaging 4:349 (1986): a sinusoidal modulation along phase encoding (here rows) makes one pair of ghosts.
-    """
-    lines = np.arange(SIDE) - SIDE // 2
-    return k * (1 + 2 * amplitude * np.cos(2 * np.pi * lines * shift / SIDE))[:, None]
-
-
-def zipper(column: int, amplitude: float, generator: np.random.Generator) -> KSpace:
-    """Draw the k-space of a radio transmitter at one frequency: a line along phase encoding, its phase random from line to line.
-
-    Parameters
-    ----------
-    column
-        Where the line lies.
-    amplitude
-        Root mean square of the line's complex values, unit of the images.
-    generator
-        Draws the phases.
-    """
-    k = (np.arange(SIDE) - SIDE // 2) / SIDE
-    phases = np.exp(2j * np.pi * generator.random(SIDE))
-    return np.outer(amplitude * np.sqrt(SIDE) * phases, np.exp(-2j * np.pi * k * column))
 
 
 def received(k: KSpace, window: kspace.Window = USUAL) -> Complex:

@@ -97,6 +97,8 @@ class Acceptance:
 
     weights_hash: str
     device: str
+    strength: float
+    """0…1 of the whole restoration."""
     seed: int
     n_scans: int
     modes: tuple[ModeResult, ...]

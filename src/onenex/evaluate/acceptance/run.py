@@ -18,7 +18,6 @@ from onenex import model as models
 from onenex.evaluate.acceptance import judge, layouts, picture
 from onenex.evaluate.acceptance.records import Acceptance, Check, ModeResult, Stack
 from onenex.evaluate.denoisers.table import console
-from onenex.series import FloatImages
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,6 +30,7 @@ def run(  # noqa: PLR0913 - the options of a command
     modes: Sequence[str] = MODES,
     output: Path | None = None,
     *,
+    strength: float = 1.0,
     quick: bool = False,
     device: str = "auto",
     weights: Path | None = None,
@@ -46,6 +46,8 @@ def run(  # noqa: PLR0913 - the options of a command
         "fast", "full" or both; the guard is on, as in the product.
     output
         Folder for `acceptance.json` and `acceptance.png`; made when missing. None writes nothing.
+    strength
+        As in `Model.denoise`, 0…1: between the scan as it is and the whole restoration. What passes at 1 needs no other.
     quick
         One σ and few slices, to see that everything works: no result.
     device, weights
@@ -76,16 +78,20 @@ def run(  # noqa: PLR0913 - the options of a command
         output.mkdir(parents=True, exist_ok=True)
     scans = layouts.all_scans(seed, sigmas=(0.06,), seeds=2, contrast_slices=2) if quick else layouts.all_scans(seed)
     screen = console()
-    screen.print(f"OneNEX weights {model.weights_hash}, device {model.device}, {len(scans)} slices of the acceptance phantom a mode, guard on")
+    screen.print(
+        f"OneNEX weights {model.weights_hash}, device {model.device}, strength {strength:g}, guard on, {len(scans)} slices of the phantom a mode"
+    )
     stacks: dict[str, list[Stack]] = {}
     results = []
     for mode in modes:
         start = time.perf_counter()
-        stacks[mode] = judge.denoised(scans, _denoiser(model, mode, len(scans), progress))
+        stacks[mode] = judge.denoised(scans, _denoiser(model, models.Settings(mode=mode), strength, _telling(mode, len(scans), progress)))
         seconds = time.perf_counter() - start
         results.append(ModeResult(mode=mode, checks=judge.checks(stacks[mode], np.random.default_rng(seed)), seconds=seconds))
         show(results[-1], screen)
-    found = Acceptance(weights_hash=model.weights_hash, device=str(model.device), seed=seed, n_scans=len(scans), modes=tuple(results))
+    found = Acceptance(
+        weights_hash=model.weights_hash, device=str(model.device), strength=strength, seed=seed, n_scans=len(scans), modes=tuple(results)
+    )
     for mode_result in results:
         _LOG.info("event=acceptance mode=%s passed=%s seconds=%.1f", mode_result.mode, mode_result.passed, mode_result.seconds)
     if output is not None:
@@ -118,20 +124,19 @@ def _count(check: Check) -> str:
     return f"{sum(one.passed for one in check.measured)} of {len(check.measured)} within"
 
 
-def _denoiser(model: models.Model, mode: str, n_scans: int, progress: Progress | None) -> judge.Denoise:
-    """Return the denoiser of a mode, as the product runs it, that tells its progress over all stacks."""
+def _denoiser(model: models.Model, settings: models.Settings, strength: float, tell: Callable[[int, int], None]) -> judge.Denoise:
+    """Return the denoiser of a mode, as the product runs it."""
+    return lambda images: model.denoise(images, mode=settings, strength=strength, progress=tell).images
+
+
+def _telling(mode: str, n_scans: int, progress: Progress | None) -> Callable[[int, int], None]:
+    """Return what is told of each slice of a stack, and tells `progress` how many of all stacks' slices are done."""
     done = 0
 
-    def denoise(images: FloatImages) -> FloatImages:
+    def tell(_n_done: int, _total: int) -> None:
         nonlocal done
-        first = done
+        done += 1
+        if progress is not None:
+            progress(f"mode {mode}", done, n_scans)
 
-        def tell(n_done: int, _total: int) -> None:
-            if progress is not None:
-                progress(f"mode {mode}", first + n_done, n_scans)
-
-        found = model.denoise(images, mode=models.Settings(mode=mode), progress=tell).images
-        done += len(images)
-        return found
-
-    return denoise
+    return tell

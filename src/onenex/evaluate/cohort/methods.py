@@ -150,8 +150,10 @@ class Choice:
         Raises
         ------
         DataError
-            A name that no method has, or a method's package is missing.
+            A name that no method has, a mode that the weights don't know, or a method's package is missing.
         """
+        if "full" not in model.modes and spelt(FULL) in map(spelt, self.names or ()):
+            raise DataError(f"these weights know mode 'fast' only: leave {spelt(FULL)} out, or give other weights")
         modes = [FAST] + [FULL] * ("full" in model.modes)
         ours: list[Method] = [OneNex(name=name, model=model, settings=models.Settings(mode="full" if name == FULL else "fast")) for name in modes]
         wanted = None if self.names is None else {spelt(name) for name in self.names} - {spelt(one.name) for one in (Untouched(), *ours)}

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from onenex.errors import DataError
-from onenex.evaluate import metrics
-from onenex.evaluate.cases import MAX_INPUTS, MAX_NEX, Clean, simulate, slices_per_volume
+from onenex.evaluate import material, metrics
+from onenex.evaluate.cases import MAX_INPUTS, simulate
 from onenex.evaluate.measures.record import Image
 from onenex.evaluate.measures.repeats import independent_reference
-from onenex.evaluate.trials import CONDITIONS, LEAST_FOREGROUND, PIXELS
+from onenex.evaluate.trials import CONDITIONS
 from onenex.physics.scale import brightness, series_scale
 from onenex.scans import ScanInfo, load_images, read_manifest
 
@@ -105,7 +105,7 @@ def conditions(info: ScanInfo, plan: Plan) -> list[Condition]:
         return [Condition(name=name, sigma=sigma, varying=varying) for name, sigma, varying in named]
     if info.kind == "pairs":
         return [Condition(name="fast scan")]
-    sizes = [nex for nex in range(1, MAX_NEX + 1) if nex == 1 or info.n_repeats >= nex + 2]
+    sizes = material.sizes_of_means(info.n_repeats)
     return [Condition(name="repeats" if nex == 1 else f"repeats, means of {nex}", nex=nex) for nex in sizes]
 
 
@@ -123,24 +123,20 @@ def samples(unit: Unit, plan: Plan) -> Iterator[Sample]:
 
 def _of_clean(unit: Unit, plan: Plan) -> Iterator[Sample]:
     """Yield simulated scans of a clean file. What is drawn for a slice doesn't depend on which slices are chosen."""
-    images = load_images(unit.info)
-    scaled = images / np.float32(series_scale([images]))
-    clean = Clean(images=scaled, mask=metrics.foreground(scaled) & ~metrics.saturated(images))
+    clean = material.clean_scan(unit.info)
     measured, _ = simulate(clean, unit.info, unit.condition.sigma or 0.0, unit.condition.varying)
     scale = series_scale([measured])
     for k in _chosen(clean.mask, plan):
-        yield Sample(number=0, slice=k, measured=measured[k], scale=scale, reference=scaled[k], reference_variance=None, mask=clean.mask[k])
+        yield Sample(number=0, slice=k, measured=measured[k], scale=scale, reference=clean.images[k], reference_variance=None, mask=clean.mask[k])
 
 
 def _of_repeats(unit: Unit, plan: Plan) -> Iterator[Sample]:
     """Yield means of some repeats against the mean of all others (see `metrics.unbiased_mse`)."""
     info, nex = unit.info, unit.condition.nex
-    images = load_images(info)
-    scaled = images / np.float32(series_scale([images.mean(axis=1)]))
-    mask = metrics.foreground(scaled.mean(axis=1)) & ~metrics.saturated(images).any(axis=1)
-    chosen, per_volume = _chosen(mask, plan), slices_per_volume(info)
-    groups = [tuple(range(first, first + nex)) for first in range(0, info.n_repeats - nex + 1, nex)][: plan.max_inputs]
-    for number, group in enumerate(groups):
+    scan = material.repeated_scan(info)
+    scaled, mask = scan.images, scan.mask
+    chosen, per_volume = _chosen(mask, plan), material.slices_per_volume(info)
+    for number, group in enumerate(material.groups_of(info.n_repeats, nex, plan.max_inputs)):
         inputs = scaled[:, list(group)].mean(axis=1)
         scales = {volume: series_scale([inputs[volume * per_volume : (volume + 1) * per_volume]]) for volume in {k // per_volume for k in chosen}}
         for k in chosen:
@@ -168,11 +164,8 @@ def _of_pairs(unit: Unit, plan: Plan) -> Iterator[Sample]:
 
 def _chosen(mask: metrics.Mask, plan: Plan) -> list[int]:
     """Return the slices to evaluate: those that show something, or that many of them, spread evenly."""
-    seen = np.flatnonzero(mask.mean(axis=(1, 2)) >= LEAST_FOREGROUND)
-    if plan.slices is None:
-        return [int(k) for k in seen]
-    n = max(1, plan.slices * PIXELS // mask[0].size)
-    kept = seen if len(seen) <= n else seen[((np.arange(n) + 0.5) * len(seen) / n).astype(np.int64)]
+    seen = material.showing(mask)
+    kept = seen if plan.slices is None else material.spread_evenly(seen, plan.slices, mask[0].size)
     return [int(k) for k in kept]
 
 

@@ -20,8 +20,8 @@ from onenex.evaluate.cohort.methods import Choice, Method, Result, Rival
 from onenex.evaluate.cohort.samples import Plan, Sample, Unit, samples
 from onenex.evaluate.cohort.tissues import Tissues, tissues_of
 from onenex.evaluate.fingerprint import fingerprint
+from onenex.evaluate.material import PIXELS
 from onenex.evaluate.measures.record import Target, measure_slice, prepare
-from onenex.evaluate.trials import PIXELS
 from onenex.scans import ScanInfo
 from onenex.series import FloatImages
 

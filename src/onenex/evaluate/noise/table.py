@@ -14,9 +14,10 @@ from rich.table import Table
 
 from onenex import model as models
 from onenex.errors import DataError
-from onenex.evaluate.cases import Clean, load_clean
+from onenex.evaluate.cases import load_clean
 from onenex.evaluate.denoisers.rows import Finding
 from onenex.evaluate.denoisers.table import console, finding_line
+from onenex.evaluate.material import Clean
 from onenex.physics import degrade, estimate, kspace, noise
 from onenex.scans import ScanInfo, read_manifest
 from onenex.series import FloatImages

@@ -18,6 +18,7 @@ import torch
 
 from onenex.errors import DataError
 from onenex.evaluate.denoisers import table
+from onenex.evaluate.material import PIXELS
 from onenex.evaluate.peers import Peer, classical_peers, spelt
 from onenex.evaluate.peers.antspy import AntsDenoise
 from onenex.evaluate.peers.dipy_nlm import DipyNlm, blockwise, classic
@@ -25,7 +26,6 @@ from onenex.evaluate.peers.gaussian import Gaussian
 from onenex.evaluate.peers.search_learnt import Sample, samples
 from onenex.evaluate.peers.total_variation import TotalVariation
 from onenex.evaluate.peers.wavelet import Wavelet
-from onenex.evaluate.trials import PIXELS
 
 N_CLEAN = 9
 """Clean files of which one slice is taken: three at each noise level."""

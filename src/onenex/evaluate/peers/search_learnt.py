@@ -18,11 +18,12 @@ import torch
 
 from onenex import model as models
 from onenex.evaluate.denoisers import table
+from onenex.evaluate.material import PIXELS
 from onenex.evaluate.peers import Peer
 from onenex.evaluate.peers.ddpm import ConditionalDdpm
 from onenex.evaluate.peers.dps import DpsPeer
 from onenex.evaluate.peers.reddiff import RedDiffPeer
-from onenex.evaluate.trials import PIXELS, Plan, Trial, files, trials
+from onenex.evaluate.trials import Plan, Trial, files, trials
 from onenex.model.weights import file_hash
 from onenex.rivals.sampling import Ddim, Dps, RedDiff
 from onenex.rivals.weights import bundled_path

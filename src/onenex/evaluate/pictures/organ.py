@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onenex.evaluate import metrics
-from onenex.evaluate.cases import Score, clean_case, slices_per_volume
+from onenex.evaluate.cases import Score, clean_case
+from onenex.evaluate.material import Repeats, repeated_scan, slices_per_volume
 from onenex.evaluate.pictures.canvas import HEAT, RESIDUAL_RANGE, Picture, Region, body, canvas, detail, save, scale_bar, show, window
 from onenex.model import Model, Settings
 from onenex.physics.scale import series_scale
-from onenex.scans import ScanInfo, load_images
+from onenex.scans import ScanInfo
 from onenex.series import FloatImages
 
 if TYPE_CHECKING:
@@ -25,21 +26,6 @@ SIGMA = 0.06
 FULL = Settings(mode="full", n_samples=4)
 PANEL_INCHES = 1.9
 COLUMNS = ("measured fast scan", "fast", "full", "reference", "(measured − full) / σ", "uncertainty / σ")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Repeats:
-    """A file of real repeats in units of the series scale."""
-
-    images: FloatImages
-    """(slice, repeat, row, column) of the first volume."""
-    mask: metrics.Mask
-    """(slice, row, column), foreground of the mean of all repeats."""
-
-    @property
-    def n_others(self) -> int:
-        """Repeats besides the one that is shown."""
-        return int(self.images.shape[1]) - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,13 +133,8 @@ def simulated(model: Model, info: ScanInfo, unseen: bool) -> Shown:
 
 
 def load_repeats(info: ScanInfo) -> Repeats:
-    """Return the first volume of a file of repeats, scaled and masked as in `cases.repeats_cases`."""
-    images = load_images(info)
-    scale = np.float32(series_scale([images.mean(axis=1)]))
-    volume = images[: slices_per_volume(info)]
-    clipped = metrics.saturated(images)[: len(volume)].any(axis=1)
-    repeats = volume / scale
-    return Repeats(images=repeats, mask=metrics.foreground(repeats.mean(axis=1)) & ~clipped)
+    """Return the first volume of a file of repeats."""
+    return repeated_scan(info, slices_per_volume(info))
 
 
 def repeated(model: Model, info: ScanInfo, unseen: bool) -> Shown:

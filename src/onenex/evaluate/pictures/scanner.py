@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from onenex.evaluate.material import Repeats
 from onenex.evaluate.metrics import Mask, others_mean
 from onenex.evaluate.pictures.canvas import ORANGE, RESIDUAL_RANGE, Picture, body, save, scale_bar, show, window
-from onenex.evaluate.pictures.organ import Repeats, load_repeats
+from onenex.evaluate.pictures.organ import load_repeats
 from onenex.model.condition import tell
 from onenex.model.degradation import Degradation
 from onenex.model.noise_level import NoiseLevel

@@ -1,0 +1,70 @@
+"""The ledger keeps exactly what it was given; the last row of a unit counts."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from pyarrow import parquet
+
+from onenex.batch import Ledger, Row, Status
+from onenex.errors import DataError
+
+BEGAN = datetime(2026, 3, 1, 8, 30, 0, 123456, tzinfo=UTC)
+
+
+def row(unit: str, *, status: Status = Status.DENOISED, later_s: float = 0, **values: object) -> Row:
+    began = BEGAN + timedelta(seconds=later_s)
+    known = {"source": "/scans/Übung", "series": "ab", "fingerprint": "cd", "started": began, "ended": began + timedelta(seconds=2)}
+    return Row(**{"unit": unit, "status": status, "slices": 20, "seconds": 1.5, "bytes_in": 3_000_000_000, **known, **values})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("where", ["folder", "file", "memory"])
+def test_rows_come_back_as_they_went_in(tmp_path: Path, where: str) -> None:
+    destination = {"folder": str(tmp_path / "out"), "file": (tmp_path / "out").as_uri(), "memory": f"memory://{tmp_path.name}/ledger"}[where]
+    rows = [row("b", reason="why: ‘ä’", digest="d" * 64), row("a", status=Status.SKIPPED, bytes_out=7)]
+    ledger = Ledger(destination)
+    assert list(ledger.rows()) == []
+    ledger.add(rows[:1])
+    ledger.add(rows[1:])
+    ledger.add([])
+    assert list(ledger.parts()) == rows
+    assert list(Ledger(destination).rows()) == sorted(rows, key=lambda one: one.unit)
+
+
+def test_the_last_row_of_a_unit_counts_in_whatever_order_parts_were_added(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path))
+    ledger.add([row("a", later_s=10), row("b", status=Status.FAILED)])
+    ledger.add([row("a", status=Status.FAILED), row("b", later_s=5)])
+    assert [(one.unit, one.status, one.started) for one in ledger.rows()] == [
+        ("a", "denoised", BEGAN + timedelta(seconds=10)), ("b", "denoised", BEGAN + timedelta(seconds=5)),
+    ]  # fmt: skip
+
+
+def test_others_can_read_it(tmp_path: Path) -> None:
+    Ledger(str(tmp_path)).add([row("a"), row("b")])
+    table = parquet.read_table(tmp_path / "ledger")
+    assert table.column("slices").to_pylist() == [20, 20]
+    assert table.column("started").to_pylist() == [BEGAN, BEGAN]
+    assert {"unit", "source", "series", "status", "reason", "slices", "seconds", "bytes_in", "bytes_out", "weights", "options", "host", "started",
+            "ended", "digest"} <= set(table.column_names)  # fmt: skip
+
+
+def test_a_damaged_part_is_named(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path))
+    ledger.add([row("a")])
+    (part,) = (tmp_path / "ledger").iterdir()
+    part.write_bytes(part.read_bytes()[:40])
+    with pytest.raises(DataError, match=part.name):
+        list(ledger.rows())
+
+
+def test_half_written_parts_do_not_count(tmp_path: Path) -> None:
+    Ledger(str(tmp_path)).add([row("a")])
+    (tmp_path / "ledger" / ".part-2.parquet.123.partial").write_bytes(b"PAR1 and half a table")
+    (tmp_path / "ledger" / "notes.txt").write_text("mine")
+    assert [one.unit for one in Ledger(str(tmp_path)).rows()] == ["a"]
+
+
+def test_a_row_survives_json() -> None:
+    one = row("a", reason="x")
+    assert Row.from_json({**one.as_json(), "of a newer version": 1}) == one
