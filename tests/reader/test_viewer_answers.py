@@ -6,7 +6,7 @@ import pytest
 
 from onenex.reader.store import Store
 from tests.reader.served import Made, reader
-from tests.reader.test_viewer_browser import address, log_in, made, saved, seen, shoot, store, view
+from tests.reader.test_viewer_browser import address, at, log_in, made, saved, shoot, store, view
 
 __all__ = ["address", "made", "store", "view"]
 
@@ -88,7 +88,7 @@ def test_keys_rest_where_people_write_and_when_switched_off(made: Made, store: S
     view.get_by_role("dialog").wait_for(state="hidden")
     view.keyboard.press("3")
     view.keyboard.press("ArrowDown")
-    assert seen(view)["number"] == "8 / 12"
+    at(view, "8 / 12")
     saved(view)
     assert {one.item: one.text for one in store.answers(made.of("anna")[0].key)} == {"comment": "r3w"}
 
@@ -100,7 +100,7 @@ def test_arrows_scroll_and_never_change_an_answer_up_or_down(made: Made, store: 
     view.keyboard.press("ArrowDown")
     view.keyboard.press("ArrowUp")
     view.keyboard.press("ArrowDown")
-    assert seen(view)["number"] == "8 / 12"
+    at(view, "8 / 12")
     assert value(store, made, "snr") == 2
 
 

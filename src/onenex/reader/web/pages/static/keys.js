@@ -35,7 +35,7 @@ function nameOf(event) {
 export function listen(keys, digit, isOn) {
   document.addEventListener("keydown", (event) => {
     const target = event.target;
-    if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || target.closest("dialog")) return;
+    if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || target.closest("dialog[open]")) return;
     if (target.matches("textarea, input[type=text]")) {
       if (event.key === "Escape") target.blur();
       return;
