@@ -18,6 +18,7 @@ class FakeModel:
     """
 
     weights_hash = "0123456789ab"
+    engine = "torch"
 
     def __init__(
         self,

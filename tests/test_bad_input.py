@@ -27,7 +27,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
     import onenex.model
 
     model = FakeModel()
-    monkeypatch.setattr(onenex.model, "load", lambda device="auto": model)
+    monkeypatch.setattr(onenex.model, "load", lambda device="auto", engine="torch": model)
     return model
 
 
@@ -268,7 +268,7 @@ from typer.testing import CliRunner
 import onenex.model, onenex.pipeline, onenex.dicom
 from onenex.cli import app
 from tests.fake_model import FakeModel
-onenex.model.load = lambda device="auto": FakeModel()
+onenex.model.load = lambda device="auto", engine="torch": FakeModel()
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 before = peak()
 result = CliRunner().invoke(app, ["denoise", sys.argv[1], "-o", sys.argv[2], "--json"])

@@ -23,7 +23,7 @@ from tests.test_pipeline import SERIES_KEYS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SLOW = (
-    "import onenex.model; from tests.fake_model import FakeModel; onenex.model.load = lambda device='auto': FakeModel(delay=0.4);"
+    "import onenex.model; from tests.fake_model import FakeModel; onenex.model.load = lambda device='auto', engine='torch': FakeModel(delay=0.4);"
     "from onenex.cli import main; main()"
 )
 
@@ -34,7 +34,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
     import onenex.model
 
     model = FakeModel()
-    monkeypatch.setattr(onenex.model, "load", lambda device="auto": model)
+    monkeypatch.setattr(onenex.model, "load", lambda device="auto", engine="torch": model)
     return model
 
 
@@ -137,7 +137,7 @@ def test_doctor_reports_versions_codecs_weights_and_a_timed_slice(monkeypatch: p
 
     model = FakeModel()
     model.device = "cpu"  # type: ignore[attr-defined]
-    monkeypatch.setattr(onenex.model, "load", lambda device="auto": model)
+    monkeypatch.setattr(onenex.model, "load", lambda device="auto", engine="torch": model)
     code, out, _ = call("doctor", "--json")
     diagnosis = json.loads(out)
     values = {finding["name"]: finding["value"] for finding in diagnosis["findings"]}

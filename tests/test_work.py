@@ -31,7 +31,7 @@ TOUCHED = {1: 0.25, 3: 1.0}
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
     """The fake model in the place of the bundled one."""
     model = FakeModel(touched=TOUCHED)
-    monkeypatch.setattr(onenex.model, "load", lambda device="auto": model)
+    monkeypatch.setattr(onenex.model, "load", lambda device="auto", engine="torch": model)
     return model
 
 
@@ -69,6 +69,24 @@ def test_mode_fast_speaks_of_no_steps(scan: Path, tmp_path: Path) -> None:
     report = denoise_path(scan, tmp_path / "out", model=FakeModel())
     assert "steps" not in described(report)[0]
     assert report.series[0].settings == {"mode": "fast", "strength": 1.0, "seed": 0, "guard": True}
+
+
+def test_an_engine_that_is_not_torch_is_named_and_makes_other_series(scan: Path, tmp_path: Path, fake: FakeModel) -> None:
+    plain = denoise_path(scan, tmp_path / "torch", model=fake)
+    fake.engine = "onnx"
+    other = denoise_path(scan, tmp_path / "onnx", model=fake)
+    assert "engine" not in described(plain)[0]
+    assert ", engine onnx. " in described(other)[0]
+    assert (plain.series[0].settings.get("engine"), other.series[0].settings["engine"]) == (None, "onnx")
+    series = [dcmread(report.series[0].outputs[0]).SeriesInstanceUID for report in (plain, other)]
+    assert series[0] != series[1]
+
+
+def test_the_engine_that_was_asked_for_is_loaded(scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(onenex.model, "load", lambda device, engine: asked.append(engine) or FakeModel())
+    assert call("denoise", scan, "-o", tmp_path / "out", "--engine", "onnx")[0] == 0
+    assert asked == ["onnx"]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +9,29 @@ import typer
 
 from onenex import __version__, console
 from onenex.cli_batch import batch, batch_status
-from onenex.cli_benchmark import Data, Device, Threads, benchmark
+from onenex.cli_benchmark import Data, Device, Threads
+from onenex.cli_costs import benchmark
 from onenex.cli_evaluate import acceptance, evaluate
 from onenex.cli_node import node
+from onenex.cli_options import (
+    Acceleration,
+    Engine,
+    EngineOption,
+    GuardMaps,
+    Mode,
+    ModeOption,
+    NoGuard,
+    Organ,
+    PresetOption,
+    Samples,
+    Seed,
+    Sequence,
+    Steps,
+    Strength,
+    Suffix,
+    Uncertainty,
+    Vendor,
+)  # fmt: skip
 from onenex.cli_pairs import pairs
 from onenex.cli_study import study
 
@@ -33,28 +52,6 @@ app.command()(batch)
 app.command("batch-status")(batch_status)
 app.command()(evaluate)
 app.command()(acceptance)
-
-
-class Mode(StrEnum):
-    """Ways to denoise."""
-
-    FAST = "fast"
-    FULL = "full"
-
-
-class Engine(StrEnum):
-    """What runs the networks."""
-
-    TORCH = "torch"
-    ONNX = "onnx"
-    COMPILED = "compiled"
-
-
-class Preset(StrEnum):
-    """Ways to run mode full."""
-
-    DEFAULT = "default"
-    PAPER = "paper"
 
 
 Input = Annotated[Path, typer.Argument(metavar="IN", help="DICOM file, folder, DICOMDIR or zip, or NIfTI file or folder.")]
@@ -79,23 +76,23 @@ def denoise(  # noqa: PLR0913 - one parameter an option
     source: Input,
     *,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Folder to make; it appears when all is done.")],
-    mode: Annotated[Mode, typer.Option(help="fast: one pass. full: a prior guided by the degradation model, slower.")] = Mode.FAST,
-    preset: Annotated[Preset | None, typer.Option(help="How mode full runs; default by default.", show_default=False)] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of mode full instead of the preset's.")] = None,
-    samples: Annotated[int | None, typer.Option(min=1, max=64, help="Runs of mode full whose mean is the result.")] = None,
-    uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Also write the standard deviation of the samples (8 by default).")] = False,
-    no_guard: Annotated[bool, typer.Option("--no-guard", help="Do not check that results stay faithful; every image will say so.")] = False,
-    guard_maps: Annotated[bool, typer.Option("--guard-maps", help="Also write the guard's suspicion.")] = False,
-    organ: Annotated[str | None, typer.Option(help="What was scanned, instead of what the headers say; any text.")] = None,
-    vendor: Annotated[str | None, typer.Option(help="Who made the scanner, likewise.")] = None,
-    sequence: Annotated[str | None, typer.Option(help="Pulse sequence, likewise.")] = None,
-    acceleration: Annotated[float | None, typer.Option(min=1, help="In-plane acceleration, likewise; 1 is none.")] = None,
-    strength: Annotated[float, typer.Option(min=0.0, max=1.0, help="0 returns the stored pixels bit for bit.")] = 1.0,
-    suffix: Annotated[str, typer.Option(help="Ends the description of the derived series, after OneNEX.", show_default=False)] = "",
+    mode: ModeOption = Mode.FAST,
+    preset: PresetOption = None,
+    steps: Steps = None,
+    samples: Samples = None,
+    uncertainty: Uncertainty = False,
+    no_guard: NoGuard = False,
+    guard_maps: GuardMaps = False,
+    organ: Organ = None,
+    vendor: Vendor = None,
+    sequence: Sequence = None,
+    acceleration: Acceleration = None,
+    strength: Strength = 1.0,
+    suffix: Suffix = "",
     device: Device = "auto",
-    engine: Annotated[Engine, typer.Option(help="torch; onnx: ONNX Runtime on the CPU; compiled: CUDA only, bfloat16.")] = Engine.TORCH,
+    engine: EngineOption = Engine.TORCH,
     weights: Annotated[Path | None, typer.Option(help="Weights file instead of the bundled one.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same images.")] = 0,
+    seed: Seed = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -105,26 +102,16 @@ def denoise(  # noqa: PLR0913 - one parameter an option
 
         with console.usage():
             options = Options(
-                mode=mode.value,
-                preset=preset.value if preset else None,
-                n_steps=steps,
-                n_samples=samples,
-                guard=not no_guard,
-                strength=strength,
-                seed=seed,
-                uncertainty=uncertainty,
-                guard_maps=guard_maps,
-                organ=organ,
-                vendor=vendor,
-                sequence=sequence,
-                acceleration=acceleration,
-                suffix=suffix,
-            )
+                mode=mode.value, preset=preset.value if preset else None, n_steps=steps, n_samples=samples,
+                guard=not no_guard, strength=strength, seed=seed,
+                uncertainty=uncertainty, guard_maps=guard_maps, organ=organ, vendor=vendor, sequence=sequence, acceleration=acceleration,
+                engine=engine.value, suffix=suffix,
+            )  # fmt: skip
         model = None
-        if weights is not None or engine is not Engine.TORCH:
+        if weights is not None:
             from onenex.model import load
 
-            model = load(device, weights, engine=engine.value)
+            model = load(device, weights, engine=options.engine)
         with console.progress_bar() as progress:
             report = denoise_path(source, output, options, device=device, model=model, overwrite=overwrite, progress=progress)
         if as_json:

@@ -9,6 +9,25 @@ import typer
 
 from onenex import console
 from onenex.cli_benchmark import Device
+from onenex.cli_options import (
+    Acceleration,
+    Engine,
+    EngineOption,
+    GuardMaps,
+    Mode,
+    ModeOption,
+    NoGuard,
+    Organ,
+    PresetOption,
+    Samples,
+    Seed,
+    Sequence,
+    Steps,
+    Strength,
+    Suffix,
+    Uncertainty,
+    Vendor,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from onenex.batch.job import Job, Outcome, Tell
@@ -22,19 +41,26 @@ def batch(  # noqa: PLR0913 - one parameter an option
     *,
     output: Annotated[str, typer.Option("--output", "-o", metavar="DST", help="Folder or URL; a run that was stopped goes on there.")],
     ray: Annotated[str | None, typer.Option(help="Use Ray: 'local', or the address of a cluster.", show_default=False)] = None,
-    workers: Annotated[int | None, typer.Option(min=0, help="Processes (Ray: actors), one a core by default; 0: this process alone.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes (Ray: actors); one a core by default. 0: this process alone.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="End after so many series.")] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Also try again what failed in earlier runs.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do everything again if options or weights are others than before.")] = False,
-    mode: Annotated[str, typer.Option(help="fast or full, as of denoise.")] = "fast",
-    preset: Annotated[str | None, typer.Option(help="How mode full runs.", show_default=False)] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of mode full instead of the preset's.")] = None,
-    samples: Annotated[int | None, typer.Option(min=1, max=64, help="Runs of mode full whose mean is the result.")] = None,
-    no_guard: Annotated[bool, typer.Option("--no-guard", help="Do not check that results stay faithful; every image will say so.")] = False,
-    strength: Annotated[float, typer.Option(min=0.0, max=1.0, help="0 returns the stored pixels bit for bit.")] = 1.0,
-    suffix: Annotated[str, typer.Option(help="Ends the description of the derived series, after OneNEX.", show_default=False)] = "",
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same images.")] = 0,
+    mode: ModeOption = Mode.FAST,
+    preset: PresetOption = None,
+    steps: Steps = None,
+    samples: Samples = None,
+    uncertainty: Uncertainty = False,
+    no_guard: NoGuard = False,
+    guard_maps: GuardMaps = False,
+    organ: Organ = None,
+    vendor: Vendor = None,
+    sequence: Sequence = None,
+    acceleration: Acceleration = None,
+    strength: Strength = 1.0,
+    suffix: Suffix = "",
+    seed: Seed = 0,
     device: Device = "auto",
+    engine: EngineOption = Engine.TORCH,
     weights: Annotated[Path | None, typer.Option(help="Weights file instead of the bundled one.")] = None,
     user: Annotated[str | None, typer.Option(help="Of the DICOMweb server.")] = None,
     password_file: Annotated[Path | None, typer.Option(help="File with that user's password.")] = None,
@@ -47,11 +73,12 @@ def batch(  # noqa: PLR0913 - one parameter an option
         from onenex.options import Options
 
         with console.usage():
-            if mode not in ("fast", "full"):
-                raise typer.BadParameter(f"mode {mode} does not exist: use fast or full")
             options = Options(
-                mode=mode, preset=preset, n_steps=steps, n_samples=samples, guard=not no_guard, strength=strength, suffix=suffix, seed=seed
-            )
+                mode=mode.value, preset=preset.value if preset else None, n_steps=steps, n_samples=samples,
+                guard=not no_guard, strength=strength, seed=seed,
+                uncertainty=uncertainty, guard_maps=guard_maps, organ=organ, vendor=vendor, sequence=sequence, acceleration=acceleration,
+                engine=engine.value, suffix=suffix,
+            )  # fmt: skip
         access = _access(user, password_file, token_file)
         job = Job(
             source=source, destination=output, options=options, device=device, weights=weights, access=access, limit=limit, retry=retry,
@@ -89,7 +116,7 @@ def _run(job: Job, ray: str | None, workers: int | None, tell: Tell | None) -> O
         return run(job, workers=workers, tell=tell)
     from onenex import cluster
 
-    return cluster.run(job, address=ray, workers=cluster.Workers(most=workers), tell=tell)
+    return cluster.run(job, address=ray, workers=None if workers is None else cluster.Workers(most=workers), tell=tell)
 
 
 def _access(user: str | None, password_file: Path | None, token_file: Path | None) -> Access | None:

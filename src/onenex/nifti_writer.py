@@ -129,4 +129,5 @@ def _note(provenance: Provenance) -> str:
     guided = f" {provenance.preset} {provenance.n_steps}x{provenance.n_samples}" if provenance.preset else ""
     what = f"OneNEX {provenance.version}" + (f" {provenance.shows}" if provenance.shows else "")
     off = "" if provenance.guard else " guard off"
-    return f"{what} {provenance.mode}{guided} s={provenance.strength:g} w={provenance.weights_hash}{off}"
+    engine = f" {provenance.engine}" if provenance.engine != "torch" else ""
+    return f"{what} {provenance.mode}{guided} s={provenance.strength:g} w={provenance.weights_hash}{off}{engine}"

@@ -51,6 +51,8 @@ class Options:
     sequence: str | None = None
     acceleration: float | None = None
     """Total in-plane acceleration, ≥ 1."""
+    engine: str = "torch"
+    """What runs the networks, where no loaded model is given: `torch`, `onnx` or `compiled`. Results differ by rounding."""
     suffix: str = ""
     """Ends the description of the derived series, after "OneNEX". Runs that differ in it have different UIDs."""
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from onenex import __version__
+from onenex.ahead import Ahead
 from onenex.inputs import read_series
 from onenex.options import Options
 from onenex.output import atomic_folder
@@ -65,9 +66,9 @@ def denoise_path(  # noqa: PLR0913 - keyword-only settings
     source, output = Path(source), Path(output)
     given = {name: value for name, value in (("mode", mode), ("strength", strength), ("seed", seed)) if value is not None}
     options = replace(options or Options(), **given)  # type: ignore[arg-type]
-    with atomic_folder(output, overwrite=overwrite, protect=(source,)) as folder:
+    with atomic_folder(output, overwrite=overwrite, protect=(source,)) as folder, Ahead() as ahead:
         series = [replace(one, acquisition=options.corrected(one.acquisition)) for one in read_series(source)]
-        run = Run(folder=folder, options=options, device=device, progress=progress, model=model)
+        run = Run(folder=folder, options=options, device=device, progress=progress, model=model, ahead=ahead)
         run.plan(series)
         done = [run.series(one) for one in series]
         entries = [Entry.of(one, result, findings, source) for one, (result, findings) in zip(series, done, strict=True)]

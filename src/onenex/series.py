@@ -107,6 +107,8 @@ class Provenance:
     """Most steps that a slice takes."""
     n_samples: int = 1
     guard: bool = True
+    engine: str = "torch"
+    """What ran the networks."""
     told: Mapping[str, str] = field(default_factory=dict)
     """Field of the acquisition → what the user said in place of the header."""
     shows: MapKind | None = None
@@ -125,6 +127,7 @@ class Provenance:
         if self.preset is not None and self.n_steps is not None:
             settings |= {"preset": self.preset, "steps": self.n_steps, "samples": self.n_samples}
         settings |= {"strength": self.strength, "seed": self.seed, "guard": self.guard}
+        settings |= {"engine": self.engine} if self.engine != "torch" else {}
         return settings | ({"told": dict(self.told)} if self.told else {})
 
 

@@ -7,15 +7,17 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from onenex import __version__
-from onenex.checks import check_size, read_stack, scale_of
+from onenex.ahead import Ahead, Behind
+from onenex.checks import check_size, scale_of
 from onenex.errors import ModelError, OneNexError, UnsupportedSeries
 from onenex.options import Options
 from onenex.report.collect import Collector, Findings, Look, representative
@@ -40,6 +42,10 @@ class Denoiser(Protocol):
     @property
     def weights_hash(self) -> str:
         """First 12 hex digits of the weights file's SHA-256."""
+
+    @property
+    def engine(self) -> str:
+        """What runs its networks."""
 
     def denoise(
         self,
@@ -75,10 +81,13 @@ class Run:
     device: str
     progress: Progress | None
     model: Denoiser | None
+    ahead: Ahead
     n_planned: int = 0
     n_done: int = 0
     n_pictures: int = 3
     n_published: int = 0
+    _following: dict[str, Series] = field(default_factory=dict)
+    """UID of a series to denoise → the one to denoise after it."""
 
     def plan(self, series: list[Series]) -> None:
         """Count what is to do, load the model if anything is, and let it refuse a mode that its weights don't know.
@@ -89,13 +98,14 @@ class Run:
             The weights cannot be loaded or don't know the mode.
         """
         todo = [one for one in series if one.skip_reason is None]
+        self._following = {one.uid: other for one, other in pairwise(todo)}
         self.n_planned = sum(one.n_images for one in todo)
         pixels = [max((stack.rows * stack.columns for stack in one.stacks), default=0) for one in todo]
         self.n_pictures = pictures_per_series(pixels, n_maps=int(self.options.uncertainty) + int(self.options.guard))
         if todo and self.model is None:
             from onenex.model import load
 
-            self.model = load(device=self.device)
+            self.model = load(device=self.device, engine=self.options.engine)
         if todo and self.options.mode != "fast":  # once for all, not series by series; a slice without contrast costs nothing
             self._ask(np.zeros((1, 16, 16), np.float32), Acquisition(), 1.0, None)
 
@@ -173,27 +183,30 @@ class Run:
             n_steps=(options.n_steps or PRESETS[preset].n_steps) if guided else None,
             n_samples=options.samples,
             guard=options.guard,
+            engine=self.loaded.engine,
             told=options.told,
             description_suffix=f"{DEFAULT_SUFFIX} {options.suffix}".strip(),
         )
 
     def _denoise(self, series: Series) -> _Done:
-        """Take the series through the model stack by stack, so that memory holds one stack at a time."""
+        """Take the series through the model stack by stack: while it works on one, the next is read and the last one written."""
         for stack in series.stacks:
             check_size(stack)
         staging = self.folder / ".onenex-part"
         staging.mkdir()
         try:
-            kept = read_stack(series, series.stacks[0]) if len(series.stacks) == 1 else None
+            kept = self.ahead.take(series, series.stacks[0]) if len(series.stacks) == 1 else None
             scale, provenance = scale_of(series, kept), self._provenance()
             writers = Writers(series=series, folder=staging, provenance=provenance, maps=self.options.maps, scale=scale)
             collector = Collector(representative(series.n_images, self.n_pictures), scale)
-            for stack in series.stacks:
-                images = read_stack(series, stack) if kept is None else kept
-                denoised = self._ask(images, series.acquisition, scale, series.description)
-                writers.write(stack, denoised)
-                collector.add(images, denoised, [_label(stack, index) for index in range(len(images))], partial(_look, stack))
-                self.n_done += len(images)
+            with Behind() as behind:
+                for place, stack in enumerate(series.stacks):
+                    images = self.ahead.take(series, stack) if kept is None else kept
+                    self._read_on(series, place + 1)
+                    denoised = self._ask(images, series.acquisition, scale, series.description)
+                    behind.do(writers.write, stack, denoised)
+                    collector.add(images, denoised, [_label(stack, index) for index in range(len(images))], partial(_look, stack))
+                    self.n_done += len(images)
             files, maps = writers.close()
             names = self._publish(staging)
         finally:
@@ -204,6 +217,14 @@ class Run:
             provenance=provenance,
             findings=collector.findings(),
         )
+
+    def _read_on(self, series: Series, place: int) -> None:
+        """Begin to read the stack that comes next, of this series or the following; one of several stacks is measured first."""
+        following = self._following.get(series.uid)
+        if place < len(series.stacks):
+            self.ahead.begin(series, series.stacks[place])
+        elif following is not None and len(following.stacks) == 1:
+            self.ahead.begin(following, following.stacks[0])
 
     def _ask(self, images: FloatImages, acquisition: Acquisition, scale: float, description: str | None) -> Denoised:
         """Denoise one stack, telling how far the run is when there is a description to tell it of."""

@@ -36,7 +36,7 @@ def write_archive(folder: Path, n_series: int = 3) -> Path:
 def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     """The model of every run in this process."""
     model = Fake()
-    monkeypatch.setattr(local, "_model", lambda _device, _weights: model)
+    monkeypatch.setattr(local, "_model", lambda _device, _weights, _engine: model)
     return model
 
 

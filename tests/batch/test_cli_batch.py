@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from onenex.batch import local
 from onenex.cli import app
 from tests.batch.archive import Fake
 from tests.dicom.make import make_series
@@ -48,6 +49,31 @@ def test_settings_reach_the_model_and_may_not_change(archive: Path, tmp_path: Pa
     assert "mode full instead of fast" in said
     assert call(*arguments, "--overwrite")[0] == 5
     assert call(*arguments, "--retry", "--limit", 1)[0] == 5
+
+
+def test_what_the_user_knows_better_holds_for_the_whole_archive(archive: Path, tmp_path: Path, fake: Fake) -> None:
+    arguments = ("batch", archive, "-o", tmp_path / "out", "--workers", 0)
+    told = ("--organ", "knee", "--vendor", "ge", "--sequence", "T2w", "--acceleration", 2, "--mode", "full", "--uncertainty", "--guard-maps")
+    assert call(*arguments, *told)[0] == 5
+    asked = [one for one in fake.acquisitions if one.organ != "unknown"]  # the mode is tried on nothing first
+    assert len(asked) == 4
+    assert {(one.organ, one.vendor, one.sequence, one.acceleration) for one in asked} == {("knee", "ge", "T2w", 2.0)}
+    assert fake.settings[-1].n_samples == 8
+    assert list((tmp_path / "out").rglob("*uncertainty*"))
+    code, _, said = call(*arguments, "--mode", "full")
+    assert code == 3
+    assert "organ knee instead of None" in said
+
+
+def test_another_engine_makes_another_archive(archive: Path, tmp_path: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(local, "_model", lambda _device, _weights, engine: asked.append(engine) or fake)
+    arguments = ("batch", archive, "-o", tmp_path / "out", "--workers", 0)
+    assert call(*arguments, "--engine", "onnx")[0] == 5
+    assert set(asked) == {"onnx"}
+    code, _, said = call(*arguments)
+    assert code == 3
+    assert "engine onnx instead of torch" in said
 
 
 def test_nothing_to_denoise_has_a_code_of_its_own(tmp_path: Path, fake: Fake) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet
 
-from onenex.batch import Ledger, Row, Status
+from onenex.batch import Ledger, Row, Status, storage
 from onenex.errors import DataError
 
 BEGAN = datetime(2026, 3, 1, 8, 30, 0, 123456, tzinfo=UTC)
@@ -56,6 +56,35 @@ def test_a_damaged_part_is_named(tmp_path: Path) -> None:
     part.write_bytes(part.read_bytes()[:40])
     with pytest.raises(DataError, match=part.name):
         list(ledger.rows())
+
+
+@pytest.mark.parametrize("where", ["folder", "memory"])
+def test_merged_parts_hold_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    monkeypatch.setattr("onenex.batch.ledger._MERGED", 3)
+    destination = {"folder": str(tmp_path / "out"), "memory": f"memory://{tmp_path.name}/merged"}[where]
+    ledger = Ledger(destination)
+    rows = [row(name, later_s=second) for second, name in enumerate("abcadefg")]
+    for one in rows:
+        ledger.add([one])
+    before = list(ledger.rows())
+    ledger.merge()
+    names = storage.names_in(ledger.folder, ".parquet")
+    assert sorted(name.split("-")[0] for name in names) == ["merged", "merged", "part", "part"]
+    assert sorted(ledger.parts(), key=lambda one: one.started) == rows
+    assert list(ledger.rows()) == before
+    ledger.merge()
+    assert storage.names_in(ledger.folder, ".parquet") == names
+
+
+def test_who_reads_while_parts_are_merged_misses_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onenex.batch.ledger._MERGED", 3)
+    ledger = Ledger(str(tmp_path))
+    for name in "abc":
+        ledger.add([row(name)])
+    reading = ledger.parts()
+    first = next(reading)
+    ledger.merge()
+    assert {first.unit} | {one.unit for one in reading} == set("abc")
 
 
 def test_half_written_parts_do_not_count(tmp_path: Path) -> None:

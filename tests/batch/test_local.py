@@ -36,6 +36,20 @@ def test_every_unit_gets_its_row_and_a_second_run_does_nothing(archive: Path, tm
     assert len(list(Ledger(str(tmp_path / "out")).parts())) == 6
 
 
+@pytest.mark.parametrize(
+    ("source", "destination", "workers"),
+    [
+        ("/scans", "/out", 1.0),
+        ("file:///scans", "/out", 1.0),
+        ("s3://bucket/scans", "/out", 1.5),
+        ("/scans", "s3://bucket/out", 1.5),
+        ("dicomweb+https://pacs/dicom-web", "/out", 1.5),
+    ],
+)
+def test_where_files_travel_a_core_has_more_than_one_worker(source: str, destination: str, workers: float) -> None:
+    assert Job(source=source, destination=destination).workers_a_core == workers
+
+
 def test_a_limited_run_is_ended_by_the_next(archive: Path, tmp_path: Path, fake: Fake) -> None:
     assert run_here(archive, tmp_path / "out", limit=2).units.total() == 2
     assert run_here(archive, tmp_path / "out", limit=3).units.total() == 3

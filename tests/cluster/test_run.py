@@ -16,7 +16,7 @@ from onenex.batch.job import Job
 from tests.cluster.machines import Machines, archive, content, ends_well, ledger_of, machines, n_published, wait_for
 
 pytest.importorskip("ray", reason="ray is not installed: pip install 'onenex[cluster]'")
-AT_LENGTH = pytest.mark.skipif("ONENEX_CLUSTER" not in os.environ, reason="some ten minutes: make test-cluster")
+AT_LENGTH = pytest.mark.skipif("ONENEX_CLUSTER" not in os.environ, reason="some 25 minutes: make test-cluster")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def long(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Source of 2,000 slices and the result of one process."""
     folder = tmp_path_factory.mktemp("long")
-    source = archive(folder / "source", n_series=100, n_slices=20, size=32)
+    source = archive(folder / "source", n_series=100, n_slices=20, size=256)
     started = time.monotonic()
     local.run(Job(source=str(source), destination=str(folder / "one"), device="cpu"), workers=0)
     print(f"\none process: {time.monotonic() - started:.1f} s")
@@ -64,7 +64,11 @@ def test_a_node_and_the_driver_die(short: tuple[Path, Path], tmp_path: Path) -> 
 @AT_LENGTH
 @pytest.mark.parametrize("n_nodes", [2, 4])
 def test_2000_slices_while_nodes_and_driver_die(long: tuple[Path, Path], tmp_path: Path, n_nodes: int) -> None:
-    """Losing a node at 30 % (a new one comes, as an autoscaler sends one) and the driver at 60 % changes nothing but the time."""
+    """Losing a node at 30 % (a new one comes, as an autoscaler sends one) and the driver at 60 % changes nothing but the time.
+
+    Slices have the size that scanners make: what a loss costs (a driver's start, a node that is missed for some 20 s) is the same
+    for small ones, whose run is over in less than a minute.
+    """
     source, one = long
     with machines(n_nodes) as cluster:
         calm = _timed(cluster, source, tmp_path / "calm")
@@ -72,15 +76,10 @@ def test_2000_slices_while_nodes_and_driver_die(long: tuple[Path, Path], tmp_pat
         hard = _disturbed(cluster, source, tmp_path / "hard")
         _same(tmp_path / "hard", one)
     for name, took in (("calm", calm), ("disturbed", hard)):
-        print(f"\n{n_nodes} nodes, {name}: {took.net_s:.1f} s and {took.start_s:.1f} s of starts; units alone: {took.busy_s / n_nodes:.1f} s")
-    net, whole = (_drag(hard, starts=starts) / _drag(calm, starts=starts) - 1 for starts in (False, True))
-    print(f"extra: {100 * net:.1f} %, with the starts {100 * whole:.1f} %")
-    assert net <= 0.15
-
-
-def _drag(took: "_Took", *, starts: bool) -> float:
-    """Return how long a run took for each second that its units took: what else goes on on the machine makes both longer."""
-    return (took.net_s + (took.start_s if starts else 0.0)) / took.busy_s
+        print(f"\n{n_nodes} nodes, {name}: {took.total_s:.1f} s, {took.start_s:.1f} s of them starts; units alone: {took.busy_s / n_nodes:.1f} s")
+    extra = hard.total_s / calm.total_s - 1
+    print(f"extra: {100 * extra:.1f} %, all starts included")
+    assert extra <= 0.15, "if the units alone took longer, the machine was busy with something else: run it again"
 
 
 @AT_LENGTH
@@ -101,10 +100,6 @@ class _Took:
 
     def __init__(self) -> None:
         self.started, self.start_s, self.total_s, self.busy_s = time.monotonic(), 0.0, 0.0, 0.0
-
-    @property
-    def net_s(self) -> float:
-        return self.total_s - self.start_s
 
 
 def _timed(cluster: Machines, source: Path, destination: Path) -> _Took:

@@ -24,6 +24,8 @@ from onenex.options import Options
 Tell = Callable[[str, int, int | None], None]
 """Called with (what is going on, units done, units to do or None)."""
 
+_WORKERS_A_CORE = 1.5
+"""Where files come or go over a network. Chosen, not measured: a unit's files come in a fraction of the time that it takes to compute."""
 _FLUSH_ROWS, _FLUSH_S = 500, 10.0
 """Rows go to the ledger when there are so many, or so much time has passed; a kill loses none, they also lie with the results."""
 
@@ -45,6 +47,12 @@ class Job:
     """Also try again what failed."""
     overwrite: bool = False
     """Do everything again if it was made otherwise."""
+
+    @property
+    def workers_a_core(self) -> float:
+        """How many workers keep a core busy: more than one where some wait for a network while others compute."""
+        local = all(storage.local_path(place) is not None for place in (self.source, self.destination)) and not web.is_query(self.source)
+        return 1.0 if local else _WORKERS_A_CORE
 
 
 @dataclass(kw_only=True)
@@ -106,6 +114,7 @@ def prepared(job: Job, *, workers: int = 0, tell: Tell | None = None) -> Iterato
     index = home / "plan.sqlite" if storage.local_path(job.destination) is not None else None
     with storage.only_run(job.destination):
         storage.sweep(job.destination)
+        Ledger(job.destination).merge()
         weights, options = weights_hash(job.weights), options_hash(job.options)
         settle(job.destination, job.options, weights, overwrite=job.overwrite)
 

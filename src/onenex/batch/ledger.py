@@ -1,4 +1,4 @@
-"""The run ledger: what became of every unit, in Parquet part files that are only ever added.
+"""The run ledger: what became of every unit, in Parquet part files that are added, now and then merged, and never changed.
 
 A part appears whole or not at all. A unit that was tried again has a row in several parts: the last one to end counts.
 """
@@ -29,6 +29,8 @@ _WHOLE = ("slices", "bytes_in", "bytes_out")
 _TIMES = ("started", "ended")
 _BATCH = 2000
 """Rows in memory at a time."""
+_MERGED = 200
+"""Parts that become one: a run adds one every ten seconds."""
 
 
 class Ledger:
@@ -48,31 +50,45 @@ class Ledger:
         """
         if not rows:
             return
-        pa, parquet = _arrow()
-        buffer = io.BytesIO()
-        parquet.write_table(pa.Table.from_pylist([asdict(row) for row in rows], schema=_schema(pa)), buffer, compression="zstd")
-        name = f"part-{time.time_ns():020d}-{secrets.token_hex(4)}.parquet"
-        storage.write_bytes(storage.join(self.folder, name), buffer.getvalue())
+        pa = _arrow()[0]
+        self._write("part", pa.Table.from_pylist([asdict(row) for row in rows], schema=_schema(pa)))
+
+    def merge(self) -> None:
+        """Put every 200 parts into one that holds the same rows. For the run that has the destination to itself; others may read meanwhile.
+
+        Raises
+        ------
+        DataError
+            A part is damaged, or the destination cannot be written to.
+        """
+        parts = [name for name in storage.names_in(self.folder, ".parquet") if name.startswith("part-")]
+        for start in range(0, len(parts) - _MERGED + 1, _MERGED):
+            some = parts[start : start + _MERGED]
+            tables = [file.read() for file in map(self._open, some) if file is not None]
+            self._write("merged", _arrow()[0].concat_tables(tables, promote_options="default"))
+            for name in some:  # killed here, rows are there twice: the same rows
+                storage.remove(storage.join(self.folder, name))
 
     def parts(self) -> Iterator[Row]:
-        """Yield every row of every part, in the order in which parts were added.
+        """Yield every row of every part, in any order; those of a part that is being merged perhaps twice.
 
         Raises
         ------
         DataError
             A part is damaged.
         """
-        for name in storage.names_in(self.folder, ".parquet"):
-            _, parquet = _arrow()
-            url = storage.join(self.folder, name)
-            content = storage.read_bytes(url)
-            if content is None:
-                continue
-            try:
-                for batch in parquet.ParquetFile(io.BytesIO(content)).iter_batches(_BATCH):
-                    yield from (Row(**{key: value for key, value in one.items() if key in _NAMES}) for one in batch.to_pylist())
-            except (OSError, ValueError, TypeError) as error:  # ArrowInvalid is a ValueError
-                raise DataError(f"{url} is no part of a ledger ({error}): restore it, or remove it to have its units done again") from error
+        read: set[str] = set()
+        while names := [name for name in storage.names_in(self.folder, ".parquet") if name not in read]:
+            read.update(names)  # what has gone since was merged into a part that the next look finds
+            for name in names:
+                file = self._open(name)
+                if file is None:
+                    continue
+                try:
+                    for batch in file.iter_batches(_BATCH):
+                        yield from (Row(**{key: value for key, value in one.items() if key in _NAMES}) for one in batch.to_pylist())
+                except (OSError, ValueError, TypeError) as error:
+                    raise self._damaged(name, error) from error
 
     def rows(self) -> Iterator[Row]:
         """Yield the last row of every unit, by unit; memory does not grow with their number."""
@@ -80,6 +96,24 @@ class Ledger:
             for values in db.execute(f"SELECT {', '.join(_NAMES)} FROM rows ORDER BY unit"):
                 named = dict(zip(_NAMES, values, strict=True))
                 yield Row(**(named | {name: datetime.fromtimestamp(named[name], UTC) for name in _TIMES}))
+
+    def _open(self, name: str) -> Any:
+        """Return a part as a Parquet file; None if it has gone."""
+        content = storage.read_bytes(storage.join(self.folder, name))
+        try:
+            return None if content is None else _arrow()[1].ParquetFile(io.BytesIO(content))
+        except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
+            raise self._damaged(name, error) from error
+
+    def _damaged(self, name: str, error: Exception) -> DataError:
+        url = storage.join(self.folder, name)
+        return DataError(f"{url} is no part of a ledger ({error}): restore it, or remove it to have its units done again")
+
+    def _write(self, kind: str, table: Any) -> None:
+        buffer = io.BytesIO()
+        _arrow()[1].write_table(table, buffer, compression="zstd")
+        name = f"{kind}-{time.time_ns():020d}-{secrets.token_hex(4)}.parquet"
+        storage.write_bytes(storage.join(self.folder, name), buffer.getvalue())
 
     @contextmanager
     def remembered(self) -> Iterator[sqlite3.Connection]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -34,7 +35,8 @@ def run(job: Job, *, workers: int | None = None, tell: Tell | None = None) -> Ou
     Parameters
     ----------
     workers
-        Processes; 0 = this one; None = one for each core that this process may use (memory:// is seen by this process alone: 0).
+        Processes; 0 = this one; None = one for each core that this process may use, and half as many more where files come or go
+        over a network (memory:// is seen by this process alone: 0).
     tell
         Told how far it is.
 
@@ -46,7 +48,7 @@ def run(job: Job, *, workers: int | None = None, tell: Tell | None = None) -> Ou
     started = time.monotonic()
     private = storage.is_of_this_process(job.source) or storage.is_of_this_process(job.destination)
     if workers is None:
-        workers = 0 if private else len(os.sched_getaffinity(0))
+        workers = 0 if private else math.ceil(job.workers_a_core * len(os.sched_getaffinity(0)))
     if workers < 0 or (workers and private):
         raise DataError(f"{workers} worker processes: " + ("memory:// is seen by this process alone: give 0" if private else "give 0 or more"))
     with prepared(job, workers=workers, tell=tell) as (units, n_units):
@@ -114,15 +116,15 @@ def _begin() -> None:
 
 
 def _do(job: Job, unit: Unit) -> Row:
-    return process(unit, job.destination, job.options, _model(job.device, job.weights), access=job.access)
+    return process(unit, job.destination, job.options, _model(job.device, job.weights, job.options.engine), access=job.access)
 
 
 @cache
-def _model(device: str, weights: Path | None) -> Denoiser:
+def _model(device: str, weights: Path | None, engine: str) -> Denoiser:
     """Load the model, once a process."""
     from onenex.model import load
 
-    return load(device, weights)
+    return load(device, weights, engine=engine)
 
 
 def _died(unit: Unit, job: Job) -> Row:

@@ -92,6 +92,19 @@ def write_bytes(url: str, content: bytes) -> None:
     system.pipe_file(name, content)
 
 
+def remove(url: str) -> None:
+    """Remove a file; nothing where there is none."""
+    path = local_path(url)
+    try:
+        if path is not None:
+            path.unlink()
+        else:
+            system, name = filesystem(url)
+            system.rm_file(name)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+
+
 def names_in(url: str, suffix: str) -> list[str]:
     """Return the names of the files of a folder that end with `suffix`, sorted; none when there is no folder."""
     path = local_path(url)

@@ -97,7 +97,7 @@ class Denoise:
         torch.set_num_threads(told.threads)
         self._told, self._desk, self._problem = told, desk, ""
         try:
-            self._model = load(told.device, told.job.weights)
+            self._model = load(told.device, told.job.weights, engine=told.job.options.engine)
             _check(told, self._model.weights_hash)
         except OneNexError as error:
             self._problem = f"{socket.gethostname()}: {error}"

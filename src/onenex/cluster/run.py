@@ -28,7 +28,8 @@ def run(job: Job, *, address: str = LOCAL, workers: Workers | None = None, tell:
     address
         `local` (Ray is started here, and stopped again), or host:port of a cluster that this machine belongs to.
     workers
-        None: as many as there is room for, on GPUs where the device is `cuda`, or `auto` and the cluster has some.
+        None: as many as there is room for, one a core (three on two where files come or go over a network), on GPUs where the
+        device is `cuda`, or `auto` and the cluster has some.
     tell
         Told how far it is.
 
@@ -43,7 +44,7 @@ def run(job: Job, *, address: str = LOCAL, workers: Workers | None = None, tell:
     here = storage.local_path(job.destination)
     job = replace(job, destination=str(here or job.destination), weights=job.weights and job.weights.absolute())
     with prepared(job, workers=len(os.sched_getaffinity(0)), tell=tell) as (units, n_units):
-        rows = iter(()) if n_units == 0 else _rows(job, units, address, workers or Workers())
+        rows = iter(()) if n_units == 0 else _rows(job, units, address, workers or Workers(cpus=1 / job.workers_a_core))
         outcome = record(rows, job, tell=tell, n_units=n_units)
     outcome.seconds = time.monotonic() - started
     return outcome

@@ -57,6 +57,7 @@ def derivation_description(provenance: Provenance, note: str = "") -> str:
     parts += [f"strength {provenance.strength:g}", f"seed {provenance.seed}", f"weights {provenance.weights_hash}"]
     parts += [f'told {name} "{_ascii(value)[:_MAX_TOLD]}"' for name, value in provenance.told.items()]
     parts += [] if provenance.guard else ["guard off"]
+    parts += [f"engine {provenance.engine}"] if "engine" in settings else []
     what = f"Denoised by OneNEX {provenance.version}"
     if provenance.shows is not None:
         meaning = MAP_MEANING[provenance.shows]

@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from onenex.errors import DataError
+from onenex.evaluate.costs.roofline import Peak, Work, measured_peak, work_of_networks
 from onenex.model import Model, engine, examination
 from onenex.physics import noise
 from onenex.physics.phantom import head_phantom
 from onenex.series import FloatImages
 
-_SIDE, _GEMM_SIDE, _SIGMA = 256, 2048, 0.06
+_SIDE, _SIGMA = 256, 0.06
 _STAGES: tuple[tuple[Any, str, str], ...] = (
     (engine, "sharpened", "edges"),
     (engine, "with_details", "details"),
@@ -39,6 +39,8 @@ class Stage:
     """CPU time a slice, one thread; the least of several rounds: other work on the machine only adds to it."""
     gflop: float = 0.0
     """Multiplications and additions a slice, 10⁹; networks only, without gradients."""
+    megabytes: float = 0.0
+    """Read and written a slice if no cache helped, 10⁶ bytes; networks only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,23 +51,29 @@ class Profile:
     engine: str
     rows: int
     columns: int
-    peak_gflops: float
-    """Of a 2048³ product of matrices on one thread, 10⁹ operations a second of CPU time."""
+    peak: Peak
     stages: tuple[Stage, ...]
     slice_ms: dict[int, float]
     """Time a slice in a stack, by number of threads; the median."""
 
     def table(self) -> str:
         """Return what people read."""
-        peak = self.peak_gflops
-        lines = [f"mode {self.mode}, engine {self.engine}, {self.rows} × {self.columns}; matrix products reach {peak:.0f} GFLOP/s a core"]
-        lines.append(f"{'stage':<16}{'CPU ms':>8}{'GFLOP':>8}{'of peak':>9}")
+        peak = self.peak
+        lines = [
+            f"mode {self.mode}, engine {self.engine}, {self.rows} × {self.columns}",
+            f"one thread reaches {peak.product_gflops:.0f} GFLOP/s in matrix products, {peak.convolution_gflops:.0f} in a convolution, "
+            f"{peak.bandwidth_gbs:.0f} GB/s in a copy",
+            f"{'stage':<16}{'CPU ms':>8}{'GFLOP':>8}{'of peak':>9}{'MB':>8}{'copied in, ms':>15}",
+        ]
         for stage in self.stages:
-            share = f"{stage.gflop / stage.cpu_ms * 1e5 / peak:.0f} %" if stage.gflop else ""
-            lines.append(f"{stage.name:<16}{stage.cpu_ms:>8.1f}{stage.gflop or '':>8.4}{share:>9}")
+            line = f"{stage.name:<16}{stage.cpu_ms:>8.1f}"
+            if stage.gflop:
+                line += f"{stage.gflop:>8.2f}{stage.gflop / stage.cpu_ms * 1e5 / peak.gflops:>7.0f} %"
+                line += f"{stage.megabytes:>8.0f}{stage.megabytes / peak.bandwidth_gbs:>15.1f}"
+            lines.append(line)
         gflop = sum(stage.gflop for stage in self.stages)
         for n, milliseconds in self.slice_ms.items():
-            least = 1000 * gflop / (n * peak)
+            least = 1000 * gflop / (n * peak.gflops)
             lines.append(f"{n} thread{'s' * (n > 1)}: {milliseconds:.0f} ms a slice; the networks alone need {least:.0f} ms at the peak of {n}")
         return "\n".join(lines)
 
@@ -94,7 +102,7 @@ def measure(model: Model, images: FloatImages, mode: str, rounds: int) -> Profil
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        flops = _operations(model, images[:1], mode)
+        work = work_of_networks(model, images[:1], mode)
         best: dict[str, float] = {}
         for _ in range(rounds):
             with _watched(model) as spent:
@@ -102,25 +110,18 @@ def measure(model: Model, images: FloatImages, mode: str, rounds: int) -> Profil
                 model.denoise(images, mode=mode)
                 spent["all"] = time.thread_time() - began
             best = {name: min(seconds, best.get(name, seconds)) for name, seconds in spent.items()}
-        stages = [Stage(name=name, cpu_ms=1000 * seconds / len(images), gflop=flops.get(name, 0) / 1e9) for name, seconds in best.items()]
-        peak, whole = gemm_gflops(), {}
+        stages = []
+        for name, seconds in best.items():
+            done = work.get(name, Work())
+            stages.append(Stage(name=name, cpu_ms=1000 * seconds / len(images), gflop=done.flop / 1e9, megabytes=done.n_bytes / 1e6))
+        peak, whole = measured_peak(), {}
         for n in sorted({1, before}):
             torch.set_num_threads(n)
             whole[n] = 1000 * float(np.median([_seconds(lambda: model.denoise(images, mode=mode)) for _ in range(rounds)])) / len(images)
     finally:
         torch.set_num_threads(before)
     rows, columns = images.shape[1:]
-    return Profile(mode=mode, engine=model.engine, rows=rows, columns=columns, peak_gflops=peak, stages=tuple(stages), slice_ms=whole)
-
-
-def gemm_gflops(rounds: int = 8) -> float:
-    """Return the best speed of a product of 2048 × 2048 matrices, 10⁹ operations a second of this thread; give torch one thread before."""
-    one, best = torch.rand(_GEMM_SIDE, _GEMM_SIDE), float("inf")
-    for _ in range(rounds):
-        began = time.thread_time()
-        one @ one
-        best = min(best, time.thread_time() - began)
-    return 2 * _GEMM_SIDE**3 / best / 1e9
+    return Profile(mode=mode, engine=model.engine, rows=rows, columns=columns, peak=peak, stages=tuple(stages), slice_ms=whole)
 
 
 def _scan(n_slices: int) -> FloatImages:
@@ -162,24 +163,3 @@ def _timed(function: Callable[..., Any], stage: str, spent: dict[str, float]) ->
             spent[stage] = spent.get(stage, 0.0) + time.thread_time() - began
 
     return call
-
-
-def _operations(model: Model, images: FloatImages, mode: str) -> dict[str, int]:
-    """Return the operations of each network for one slice: its calls are noted, then made again one by one; forward only."""
-    calls: list[tuple[str, torch.nn.Module, Any]] = []
-    networks = {name: network for name, network in vars(model._networks).items() if isinstance(network, torch.nn.Module)}
-    hooks = [
-        network.register_forward_pre_hook(lambda network, given, name=name: calls.append((name, network, given)))
-        for name, network in networks.items()
-    ]
-    try:
-        model.denoise(images, mode=mode)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    found = dict.fromkeys(networks, 0)
-    for name, network, given in calls:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            network(*given)
-        found[name] += counter.get_total_flops()
-    return found
