@@ -112,7 +112,7 @@ def capacity(
 def engines(
     data: Data,
     *,
-    names: Annotated[str, typer.Option("--engines", help="With commas: onnx, int8, int8-restoration, int8-noise.")] = "onnx,int8",
+    names: Annotated[str, typer.Option("--engines", help="With commas: onnx, bfloat16, int8, int8-restoration, int8-noise.")] = "onnx,bfloat16,int8",
     quick: Quick = False,
     weights: JudgedWeights = None,
 ) -> None:

@@ -13,15 +13,16 @@ import torch
 
 from onenex.errors import DataError
 from onenex.evaluate.cases import Case, cases
-from onenex.evaluate.costs.int8 import Int8
+from onenex.evaluate.costs.int8 import NETWORKS, Int8
 from onenex.model.engine import Model
-from onenex.model.engines import Engine, Torch, engine_of
+from onenex.model.engines import Engine, HalfPrecision, Torch, engine_of, on_device
 from onenex.model.modes import Settings
-from onenex.model.weights import load_weights
+from onenex.model.weights import Networks, Weights, load_weights
+from onenex.scans import read_manifest
 
 QUALITY_DB, QUALITY_SSIM = 0.02, 0.0005
 """An engine's images are as good when no row loses more than this."""
-NAMES = ("onnx", "int8", "int8-restoration", "int8-noise")
+NAMES = ("onnx", "bfloat16", "int8", "int8-restoration", "int8-noise")
 _UNGUARDED = Settings(guard=False)
 
 
@@ -76,6 +77,8 @@ def run(data: Path, names: Sequence[str], *, quick: bool = False, weights: Path 
     unknown = sorted(set(names) - set(NAMES))
     if unknown:
         raise DataError(f"no engine named {', '.join(unknown)}: choose from {', '.join(NAMES)}")
+    if not any(info.split == "test" for info in read_manifest(data)):
+        raise DataError(f"{data}: the manifest lists no test file")
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -87,16 +90,30 @@ def run(data: Path, names: Sequence[str], *, quick: bool = False, weights: Path 
                 rows.append(row)
     finally:
         torch.set_num_threads(before)
-    if not all(found):
-        raise DataError(f"{data}: the manifest lists no test file")
     comparisons = [Comparison(engine=other.engine, rows=tuple(rows)) for other, rows in zip(others, found, strict=True)]
     for one in comparisons:
         print(one)
     return comparisons
 
 
+class BFloat16:
+    """Torch with bfloat16 products on the CPU."""
+
+    name = "bfloat16"
+
+    def prepared(self, weights: Weights, device: torch.device) -> Networks:
+        """Return the networks, those of mode `fast` in half precision."""
+        networks = on_device(weights, device)
+        for name in NETWORKS:
+            network = getattr(networks, name)
+            network.net = HalfPrecision(network.net)
+        return networks
+
+
 def _engine(name: str, data: Path) -> Engine:
-    networks = {"int8": ("noise_level", "restoration"), "int8-restoration": ("restoration",), "int8-noise": ("noise_level",)}
+    networks = {"int8": NETWORKS, "int8-restoration": ("restoration",), "int8-noise": ("noise_level",)}
+    if name == BFloat16.name:
+        return BFloat16()
     return Int8(data, networks[name]) if name in networks else engine_of(name)
 
 
