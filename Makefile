@@ -67,8 +67,9 @@ test-faults: debian $(STAMP)
 test-batch: debian $(STAMP)
 	ONENEX_ARCHIVE_FILES=20000 ONENEX_BATCH_KILLS=10 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/batch
 
-# onenex batch on Ray at length: 2,000 slices on two and on four nodes while nodes and drivers are killed (some ten minutes). `make test` has a short one.
+# onenex batch on Ray at length: 2,000 slices on two and on four nodes while nodes and drivers are killed (some 25 minutes), an autoscaler, and an object store (s3fs, moto). `make test` has a short one.
 test-cluster: $(STAMP)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt s3fs "moto[server]"
 	ONENEX_CLUSTER=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/cluster
 
 # Two simulated readers read 60 cases in Chromium: some four minutes. `make test` has 8.

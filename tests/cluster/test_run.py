@@ -47,6 +47,15 @@ def test_two_nodes_find_what_one_process_finds(short: tuple[Path, Path], tmp_pat
 
 
 @AT_LENGTH
+def test_an_autoscaler_sends_the_machines(short: tuple[Path, Path], tmp_path: Path) -> None:
+    """The head has no CPU: whatever is done is done by nodes that Ray started because actors asked for them."""
+    source, one = short
+    with machines(0, script="scaling.py") as cluster:
+        ends_well(cluster.driver(source, tmp_path / "many"))
+    _same(tmp_path / "many", one)
+
+
+@AT_LENGTH
 def test_a_node_and_the_driver_die(short: tuple[Path, Path], tmp_path: Path) -> None:
     source, one = short
     destination = tmp_path / "many"
@@ -78,8 +87,9 @@ def test_2000_slices_while_nodes_and_driver_die(long: tuple[Path, Path], tmp_pat
     for name, took in (("calm", calm), ("disturbed", hard)):
         print(f"\n{n_nodes} nodes, {name}: {took.total_s:.1f} s, {took.start_s:.1f} s of them starts; units alone: {took.busy_s / n_nodes:.1f} s")
     extra = hard.total_s / calm.total_s - 1
-    print(f"extra: {100 * extra:.1f} %, all starts included")
-    assert extra <= 0.15, "if the units alone took longer, the machine was busy with something else: run it again"
+    fair = (hard.total_s / hard.busy_s) / (calm.total_s / calm.busy_s) - 1
+    print(f"extra: {100 * extra:.1f} % on the clock, {100 * fair:.1f} % for each second that the units themselves took; all starts included")
+    assert fair <= 0.15, "a machine that got slower in between makes the units slower, too: that is not counted"
 
 
 @AT_LENGTH

@@ -125,10 +125,10 @@ def see_a_series_arrive(filled: Filled, view: Any) -> None:
 
 def see_its_pictures(view: Any, address: str) -> None:
     view.get_by_role("link", name="#3 3 · t1_mprage_sag").click()
-    view.locator("#pictures img").first.wait_for()
     images = view.locator("#pictures img")
-    assert images.count() == 6
+    images.nth(5).wait_for()
     view.wait_for_function("[...document.querySelectorAll('#pictures img')].every((one) => one.complete && one.naturalWidth > 0)")
+    assert images.count() == 6
     assert images.first.get_attribute("alt") == "Image 4 of 12, original"
     shoot(view, "series")
     before, after = (grey(view, address, images.nth(index).get_attribute("src")) for index in (2, 3))
@@ -152,6 +152,7 @@ def retry_the_failed_one(filled: Filled, view: Any, address: str) -> None:
     view.goto(f"{address}/?state=failed")
     assert view.locator("tbody tr").count() == 1
     row(view, 4).get_by_role("link").click()
+    view.wait_for_url("**/series/4")
     shoot(view, "failed")
     assert "truncated" in view.locator("main").inner_text()
     assert "no patient [hidden] with id [hidden]" in view.locator("main").inner_text()

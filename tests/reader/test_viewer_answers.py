@@ -52,7 +52,8 @@ def test_another_screen_is_not_overwritten(made: Made, store: Store, address: st
     view.keyboard.press("1")
     view.get_by_text("answered on another screen").wait_for()
     assert value(store, made) == 4
-    view.get_by_role("button", name="Load again").click()
+    with view.expect_navigation():
+        view.get_by_role("button", name="Load again").click()
     view.wait_for_selector(".all-images")
     assert view.locator("input[name=overall_quality-0]:checked").get_attribute("value") == "4"
     assert view.locator(".current").get_attribute("data-item") == "snr"  # goes on with what is open
