@@ -8,7 +8,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo figures test test-batch test-cluster test-faults test-fuzz test-load test-study test-training lint debian clean
+.PHONY: help setup demo figures test test-batch test-cluster test-faults test-fuzz test-load test-s3 test-study test-training lint debian clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -67,10 +67,17 @@ test-faults: debian $(STAMP)
 test-batch: debian $(STAMP)
 	ONENEX_ARCHIVE_FILES=20000 ONENEX_BATCH_KILLS=10 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/batch
 
-# onenex batch on Ray at length: 2,000 slices on two and on four nodes while nodes and drivers are killed (some 25 minutes), an autoscaler, and an object store (s3fs, moto). `make test` has a short one.
+# onenex batch on Ray at length: 2,000 slices on two and on four nodes while nodes and drivers are killed (some 25 minutes), and an autoscaler. `make test` has a short one.
 test-cluster: $(STAMP)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt s3fs "moto[server]"
 	ONENEX_CLUSTER=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/cluster
+
+# onenex batch from an object store to an object store: s3fs and a server that speaks S3 (moto), in an environment on top of this one, for they want other versions.
+test-s3: $(STAMP)
+	@test -x $(VENV)/s3/bin/python || { $(BIN)/python -m venv $(VENV)/s3 && for one in base:$(BIN) layer:$(VENV)/s3/bin; do \
+		$${one#*:}/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $(VENV)/s3/$${one%%:*}; done && \
+		cp $(VENV)/s3/base "$$(cat $(VENV)/s3/layer)/base.pth"; }
+	@$(VENV)/s3/bin/python -m pip install -qq --disable-pip-version-check s3fs "moto[server]"
+	OMP_NUM_THREADS=1 $(VENV)/s3/bin/python -m pytest -s tests/cluster/test_object_store.py
 
 # Two simulated readers read 60 cases in Chromium: some four minutes. `make test` has 8.
 test-study: debian $(STAMP)

@@ -49,7 +49,8 @@ def test_verbs_and_options_are_documented(name: str, command: Any) -> None:
         if parameter.param_type_name == "option":
             for option in (*parameter.opts, *parameter.secondary_opts):
                 if option not in ("--help", "-h"):
-                    assert f"`{option}`" in section or option in section.split("\n")[0].replace("`", " ").split(), f"{name}: {option} is not in its section of docs/reference/cli.md"
+                    heading = section.split("\n")[0].replace("`", " ").split()
+                    assert f"`{option}`" in section or option in heading, f"{name}: {option} is not in its section of docs/reference/cli.md"
     assert command.help, f"{name} has no help text"
 
 

@@ -1,4 +1,4 @@
-"""Archives in an object store: a server that speaks S3, through fsspec, by processes and by Ray. In `make test-cluster`, which installs s3fs and moto."""
+"""Archives in an object store: a server that speaks S3, through fsspec, by processes and by Ray. In `make test-s3`, which installs s3fs and moto."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ from tests.cluster.machines import archive, machines
 from tests.dicom.orthanc import free_ports
 
 for package in ("ray", "s3fs", "moto", "flask"):
-    pytest.importorskip(package, reason=f"{package} is not installed: make test-cluster")
+    pytest.importorskip(package, reason=f"{package} is not installed: make test-s3")
 
 
 @pytest.fixture

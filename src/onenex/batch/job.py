@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -124,12 +124,13 @@ def prepared(job: Job, *, workers: int = 0, tell: Tell | None = None) -> Iterato
 
         in_process = storage.is_of_this_process(job.source)
         units = plan(job.source, index=index, workers=0 if in_process else workers, access=job.access, progress=looked)
-        todo = islice(pending(units, Ledger(job.destination), options, weights, retry=job.retry), job.limit)
-        if web.is_query(job.source):
-            yield todo, None
-            return
-        with _spooled(todo) as (spooled, n_units):
-            yield spooled, n_units
+        with closing(units), closing(pending(units, Ledger(job.destination), options, weights, retry=job.retry)) as found:
+            todo = islice(found, job.limit)  # a limited run leaves both in the middle
+            if web.is_query(job.source):
+                yield todo, None
+                return
+            with _spooled(todo) as (spooled, n_units):
+                yield spooled, n_units
 
 
 def record(rows: Iterable[Row], job: Job, *, tell: Tell | None = None, n_units: int | None = None) -> Outcome:

@@ -10,7 +10,7 @@ import secrets
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
@@ -131,7 +131,7 @@ class Ledger:
             yield db
 
 
-def pending(units: Iterator[Unit], ledger: Ledger, options: str, weights: str, *, retry: bool = False) -> Iterator[Unit]:
+def pending(units: Iterator[Unit], ledger: Ledger, options: str, weights: str, *, retry: bool = False) -> Generator[Unit, None, None]:
     """Yield the units that are still to be done: new ones, changed ones, those whose result has gone, and with `retry` failed ones.
 
     Parameters

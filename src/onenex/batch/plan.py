@@ -10,7 +10,7 @@ import os
 import sqlite3
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from itertools import groupby, islice
@@ -52,7 +52,7 @@ class _Seen(NamedTuple):
 
 def plan(
     source: str, *, index: Path | None = None, workers: int = 0, access: Access | None = None, progress: Progress | None = None
-) -> Iterator[Unit]:
+) -> Generator[Unit, None, None]:
     """Yield the units of a source, each series once, by study and series; the same order every time.
 
     Parameters
