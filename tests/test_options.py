@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from onenex.cli import Mode, Preset
+from onenex.cli_options import Mode, Preset
 from onenex.errors import DataError
 from onenex.model.modes import MODES
 from onenex.model.reddiff import PRESETS

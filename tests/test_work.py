@@ -71,24 +71,6 @@ def test_mode_fast_speaks_of_no_steps(scan: Path, tmp_path: Path) -> None:
     assert report.series[0].settings == {"mode": "fast", "strength": 1.0, "seed": 0, "guard": True}
 
 
-def test_an_engine_that_is_not_torch_is_named_and_makes_other_series(scan: Path, tmp_path: Path, fake: FakeModel) -> None:
-    plain = denoise_path(scan, tmp_path / "torch", model=fake)
-    fake.engine = "onnx"
-    other = denoise_path(scan, tmp_path / "onnx", model=fake)
-    assert "engine" not in described(plain)[0]
-    assert ", engine onnx. " in described(other)[0]
-    assert (plain.series[0].settings.get("engine"), other.series[0].settings["engine"]) == (None, "onnx")
-    series = [dcmread(report.series[0].outputs[0]).SeriesInstanceUID for report in (plain, other)]
-    assert series[0] != series[1]
-
-
-def test_the_engine_that_was_asked_for_is_loaded(scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(onenex.model, "load", lambda device, engine: asked.append(engine) or FakeModel())
-    assert call("denoise", scan, "-o", tmp_path / "out", "--engine", "onnx")[0] == 0
-    assert asked == ["onnx"]
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -111,7 +93,7 @@ def test_nonsense_is_a_wrong_command_line(scan: Path, tmp_path: Path, fake: Fake
 def test_weights_that_do_not_know_a_mode_end_the_run_before_it_begins(scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelError, match="use --mode fast"):
         denoise_path(scan, tmp_path / "out", Options(mode="full"), model=random_model(tmp_path))
-    monkeypatch.setattr(onenex.model, "load", lambda device="auto": FakeModel(knows_full=False))
+    monkeypatch.setattr(onenex.model, "load", lambda device="auto", engine="torch": FakeModel(knows_full=False))
     code, out, err = call("denoise", scan, "-o", tmp_path / "out", "--mode", "full", "--json")
     assert (code, err.count("\n")) == (3, 1)
     assert "use --mode fast, or other weights" in json.loads(out)["error"]["message"]

@@ -50,7 +50,7 @@ def deadly(function: Callable[..., Any], nth: int, when: str) -> Callable[..., A
 
 
 def run(source: Path, destination: Path, model: Fake) -> None:
-    local._model = lambda _device, _weights: model  # type: ignore[assignment]
+    local._model = lambda _device, _weights, _engine: model  # type: ignore[assignment]
     local.run(Job(source=str(source), destination=str(destination)), workers=0)
 
 

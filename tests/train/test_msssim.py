@@ -48,7 +48,8 @@ def test_the_range_is_the_scale_not_the_patch() -> None:
 def test_every_image_of_a_batch_is_scored_alone() -> None:
     clean, noisy = (torch.from_numpy(image)[None, None] for image in pair())
     found = ms_ssim(torch.cat([clean, clean]), torch.cat([clean, noisy]), data_range=1.0)
-    torch.testing.assert_close(found, torch.cat([ms_ssim(clean, clean, data_range=1.0), ms_ssim(clean, noisy, data_range=1.0)]))
+    alone = torch.cat([ms_ssim(clean, clean, data_range=1.0), ms_ssim(clean, noisy, data_range=1.0)])
+    torch.testing.assert_close(found, alone, rtol=0, atol=1e-4)  # sums in another order, by processor
 
 
 def test_gradients_lead_towards_the_clean_image() -> None:

@@ -17,7 +17,7 @@ from tests.train.packed import write_packed
 
 
 def row(**changed: float) -> Difference:
-    return Difference(**({"row": "one", "psnr_dB": 0.0, "ssim": 0.0, "largest": 0.0, "time": 0.5} | changed))  # type: ignore[arg-type]
+    return Difference(**({"row": "one", "psnr_dB": 0.0, "ssim": 0.0, "largest": 0.0, "apart": 0.0, "time": 0.5} | changed))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("changed", "holds"), [({}, True), ({"psnr_dB": -0.03}, False), ({"ssim": -0.001}, False), ({"psnr_dB": 0.3}, True)])
@@ -33,17 +33,19 @@ def test_int8_and_half_precision_are_judged(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     random_model(tmp_path)
     data, before = write_packed(tmp_path / "data", size=40), torch.get_num_threads()
-    for found in engines.run(data, ["int8-restoration", "bfloat16"], quick=True, weights=tmp_path / "random.safetensors"):
+    for found in engines.run(data, ["int8-noise", "bfloat16"], quick=True, weights=tmp_path / "random.safetensors"):
         assert [one.row.split(", ")[1] for one in found.rows] == ["real repeats", "σ 0.06 uniform", "σ 0.06 varying"]
         assert all(0 < one.largest < 1 and one.time > 0 for one in found.rows)
     said = capsys.readouterr().out
-    assert "int8 (restoration): " in said
+    assert "int8 (noise_level): " in said
     assert "bfloat16: " in said
     assert torch.get_num_threads() == before
+    with pytest.raises(DataError, match="know text"):
+        engines.run(data, ["int8"], quick=True, weights=tmp_path / "random.safetensors")
 
 
 def test_unknown_engines_and_empty_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="abacus: choose from onnx, int8"):
+    with pytest.raises(DataError, match="abacus: choose from onnx, bfloat16, int8"):
         engines.run(tmp_path, ["abacus"])
     data = write_packed(tmp_path / "data", size=40, splits=("train",))
     with pytest.raises(DataError, match="no test file"):

@@ -23,6 +23,8 @@ from onenex.scans import read_manifest
 QUALITY_DB, QUALITY_SSIM = 0.02, 0.0005
 """An engine's images are as good when no row loses more than this."""
 NAMES = ("onnx", "bfloat16", "int8", "int8-restoration", "int8-noise")
+SAME = 1e-4
+"""Units of the scale: what is nearer is equal."""
 _UNGUARDED = Settings(guard=False)
 
 
@@ -36,6 +38,8 @@ class Difference:
     ssim: float
     largest: float
     """Difference of a pixel, in units of the scale."""
+    apart: float
+    """Share of pixels that differ by more than `SAME`."""
     time: float
     """The other's over torch's, CPU seconds."""
 
@@ -60,7 +64,8 @@ class Comparison:
                 f"{self.engine}: {median(row.time for row in self.rows):.2f} of torch's CPU time, networks, edges and details together",
                 f"  PSNR {mean(row.psnr_dB for row in self.rows):+.4f} dB, worst {worst.psnr_dB:+.3f} ({worst.row}); "
                 f"SSIM {mean(row.ssim for row in self.rows):+.5f}, worst {min(row.ssim for row in self.rows):+.5f}",
-                f"  largest difference of a pixel: {max(row.largest for row in self.rows):.2g} of the scale, over {len(self.rows)} rows",
+                f"  largest difference of a pixel: {max(row.largest for row in self.rows):.2g} of the scale, over {len(self.rows)} rows; "
+                f"{1e6 * mean(row.apart for row in self.rows):.1f} of a million differ by more than {SAME:g}",
                 f"  quality {'holds' if self.holds else 'does not hold'} (no row may lose {QUALITY_DB} dB or SSIM {QUALITY_SSIM})",
             )
         )
@@ -122,13 +127,14 @@ def _differences(case: Case, ours: Model, others: Sequence[Model]) -> list[Diffe
     before, found = case.score(exact), []
     for other in others:
         images, seconds = _denoised(case, other)
-        after = case.score(images)
+        after, apart = case.score(images), [np.abs(one - two) for one, two in zip(images, exact, strict=True)]
         found.append(
             Difference(
                 row=f"{case.info.id}, {case.condition}",
                 psnr_dB=after.psnr - before.psnr,
                 ssim=after.ssim - before.ssim,
-                largest=max(float(np.abs(one - two).max()) for one, two in zip(images, exact, strict=True)),
+                largest=max(float(one.max()) for one in apart),
+                apart=float(np.mean([float((one > SAME).mean()) for one in apart])),
                 time=seconds / exact_s,
             )
         )

@@ -55,10 +55,12 @@ class Int8:
         Raises
         ------
         DataError
-            No training scan, or ONNX Runtime is not installed.
+            No training scan, weights without text, or ONNX Runtime is not installed.
         """
         if find_spec("onnxruntime") is None:
             raise DataError("int8 needs onnxruntime: pip install 'onenex[onnx]'")
+        if weights.phrases is None and "restoration" in self._networks:
+            raise DataError("int8 was tried on weights that know text: give others, such as the bundled ones")
         calls = _calls(self._data, weights.path)
         networks = on_device(weights, device)
         with tempfile.TemporaryDirectory(prefix="onenex-int8-") as folder:
