@@ -89,7 +89,7 @@ def test_browser_from_login_to_resume(filled: Filled, address: str, view: Any) -
     see_its_pictures(view, address)
     retry_the_failed_one(filled, view, address)
     pause_and_resume(filled, view)
-    assert view.complaints == []
+    assert ["status of 403" in one for one in view.complaints] == [True]  # the browser notes the wrong password
     assert [url for url in view.asked if not url.startswith(f"{address}/")] == []
 
 
@@ -100,7 +100,6 @@ def log_in(view: Any) -> None:
     view.get_by_role("button", name="Log in").click()
     assert "User or password is wrong." in view.get_by_role("alert").first.inner_text()
     shoot(view, "login")
-    view.complaints.clear()  # the browser notes the refusal's status
     view.get_by_label("User").fill(USER)
     view.get_by_label("Password").fill(PASSWORD)
     view.keyboard.press("Enter")
@@ -111,9 +110,8 @@ def see_a_series_arrive(filled: Filled, view: Any) -> None:
     assert row(view, 5).count() == 0
     filled.queue.announce("1.2.3.4", "1.2.3.4.5", 8)
     assert filled.arrive(filled.series(3, SeriesDescription="t2_flair", StudyInstanceUID="1.2.3.4", SeriesInstanceUID="1.2.3.4.5")) == 5
-    row(view, 5).wait_for()  # by itself: nothing was clicked
+    row(view, 5).get_by_text("3 of 8").wait_for()  # by itself: nothing was clicked
     assert "Receiving" in row(view, 5).inner_text()
-    assert "3 of 8" in row(view, 5).inner_text()
     assert "t2_flair" in row(view, 5).inner_text()
     text = view.locator("body").inner_text()
     assert [word for word in TELLTALES if word in text] == []
