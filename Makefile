@@ -91,7 +91,7 @@ test-training: $(STAMP)
 debian:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		missing=; \
-		for pair in dciodvfy:dicom3tools storescu:dcmtk Orthanc:orthanc chromium:chromium; do \
+		for pair in dciodvfy:dicom3tools dump2dcm:dcmtk Orthanc:orthanc chromium:chromium; do \
 			command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair##*:}"; done; \
 		test -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so || missing="$$missing orthanc-dicomweb"; \
 		if [ -n "$$missing" ]; then \

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+BESIDE_PYTHON = Path(sys.prefix) / "bin"
+os.environ["PATH"] = os.pathsep.join(one for one in os.environ.get("PATH", "").split(os.pathsep) if Path(one) != BESIDE_PYTHON)
+"""An active environment hides dcmtk: pynetdicom brings a `storescu` and a `storescp` of its own, which take other options."""
 
 
 @pytest.fixture(scope="session")

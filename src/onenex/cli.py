@@ -8,30 +8,12 @@ from typing import Annotated
 import typer
 
 from onenex import __version__, console
+from onenex import cli_options as ask
 from onenex.cli_batch import batch, batch_status
 from onenex.cli_benchmark import Data, Device, Threads
 from onenex.cli_costs import benchmark
 from onenex.cli_evaluate import acceptance, evaluate
 from onenex.cli_node import node
-from onenex.cli_options import (
-    Acceleration,
-    Engine,
-    EngineOption,
-    GuardMaps,
-    Mode,
-    ModeOption,
-    NoGuard,
-    Organ,
-    PresetOption,
-    Samples,
-    Seed,
-    Sequence,
-    Steps,
-    Strength,
-    Suffix,
-    Uncertainty,
-    Vendor,
-)  # fmt: skip
 from onenex.cli_pairs import pairs
 from onenex.cli_study import study
 
@@ -76,23 +58,23 @@ def denoise(  # noqa: PLR0913 - one parameter an option
     source: Input,
     *,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Folder to make; it appears when all is done.")],
-    mode: ModeOption = Mode.FAST,
-    preset: PresetOption = None,
-    steps: Steps = None,
-    samples: Samples = None,
-    uncertainty: Uncertainty = False,
-    no_guard: NoGuard = False,
-    guard_maps: GuardMaps = False,
-    organ: Organ = None,
-    vendor: Vendor = None,
-    sequence: Sequence = None,
-    acceleration: Acceleration = None,
-    strength: Strength = 1.0,
-    suffix: Suffix = "",
+    mode: ask.ModeOption = ask.Mode.FAST,
+    preset: ask.PresetOption = None,
+    steps: ask.Steps = None,
+    samples: ask.Samples = None,
+    uncertainty: ask.Uncertainty = False,
+    no_guard: ask.NoGuard = False,
+    guard_maps: ask.GuardMaps = False,
+    organ: ask.Organ = None,
+    vendor: ask.Vendor = None,
+    sequence: ask.Sequence = None,
+    acceleration: ask.Acceleration = None,
+    strength: ask.Strength = 1.0,
+    suffix: ask.Suffix = "",
     device: Device = "auto",
-    engine: EngineOption = Engine.TORCH,
+    engine: ask.EngineOption = ask.Engine.TORCH,
     weights: Annotated[Path | None, typer.Option(help="Weights file instead of the bundled one.")] = None,
-    seed: Seed = 0,
+    seed: ask.Seed = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
     as_json: Json = False,
 ) -> None:

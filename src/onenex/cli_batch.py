@@ -7,27 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onenex import cli_options as ask
 from onenex import console
 from onenex.cli_benchmark import Device
-from onenex.cli_options import (
-    Acceleration,
-    Engine,
-    EngineOption,
-    GuardMaps,
-    Mode,
-    ModeOption,
-    NoGuard,
-    Organ,
-    PresetOption,
-    Samples,
-    Seed,
-    Sequence,
-    Steps,
-    Strength,
-    Suffix,
-    Uncertainty,
-    Vendor,
-)  # fmt: skip
 
 if TYPE_CHECKING:
     from onenex.batch.job import Job, Outcome, Tell
@@ -45,22 +27,22 @@ def batch(  # noqa: PLR0913 - one parameter an option
     limit: Annotated[int | None, typer.Option(min=1, help="End after so many series.")] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Also try again what failed in earlier runs.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do everything again if options or weights are others than before.")] = False,
-    mode: ModeOption = Mode.FAST,
-    preset: PresetOption = None,
-    steps: Steps = None,
-    samples: Samples = None,
-    uncertainty: Uncertainty = False,
-    no_guard: NoGuard = False,
-    guard_maps: GuardMaps = False,
-    organ: Organ = None,
-    vendor: Vendor = None,
-    sequence: Sequence = None,
-    acceleration: Acceleration = None,
-    strength: Strength = 1.0,
-    suffix: Suffix = "",
-    seed: Seed = 0,
+    mode: ask.ModeOption = ask.Mode.FAST,
+    preset: ask.PresetOption = None,
+    steps: ask.Steps = None,
+    samples: ask.Samples = None,
+    uncertainty: ask.Uncertainty = False,
+    no_guard: ask.NoGuard = False,
+    guard_maps: ask.GuardMaps = False,
+    organ: ask.Organ = None,
+    vendor: ask.Vendor = None,
+    sequence: ask.Sequence = None,
+    acceleration: ask.Acceleration = None,
+    strength: ask.Strength = 1.0,
+    suffix: ask.Suffix = "",
+    seed: ask.Seed = 0,
     device: Device = "auto",
-    engine: EngineOption = Engine.TORCH,
+    engine: ask.EngineOption = ask.Engine.TORCH,
     weights: Annotated[Path | None, typer.Option(help="Weights file instead of the bundled one.")] = None,
     user: Annotated[str | None, typer.Option(help="Of the DICOMweb server.")] = None,
     password_file: Annotated[Path | None, typer.Option(help="File with that user's password.")] = None,
