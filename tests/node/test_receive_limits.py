@@ -99,8 +99,8 @@ def test_crowd_that_says_nothing(tmp_path: Path) -> None:
         crowd = [socket.create_connection(("127.0.0.1", server.port), 5) for _ in range(40)]
         try:
             assert all(_is_cut(one) for one in crowd)
-            assert still_serves(server.port)
-            assert server._n_connections <= 1
+            _until(lambda: still_serves(server.port), "a place")  # a caller may see the cut before the server has counted it
+            _until(lambda: server._n_connections <= 1, "an end of the crowd")
         finally:
             for one in crowd:
                 one.close()
