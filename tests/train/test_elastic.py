@@ -65,6 +65,15 @@ def in_one_pass(phase: Phase) -> Phase:
     return replace(phase, config=replace(phase.config, together=2))
 
 
+def in_two_passes(phase: Phase) -> Phase:
+    return phase
+
+
+ROUNDED = ("prior",)
+"""Its gradients are the same in one pass as in two (`test_accumulated_passes_are_one_pass`), and tiny at first: Adam makes whole steps of what
+rounding leaves of them. After 20 steps weights were 9e-6 apart on an Intel Xeon and 8e-4 on an AMD EPYC. So here the doubled batch is two passes."""
+
+
 def distance(found: dict[str, Any], expected: dict[str, Any]) -> float:
     """Return the largest difference of any weight, over the largest weight where that is above 1 (else as it is)."""
     differences = [float((found[kind][name] - value).abs().max()) for kind in ("network", "average") for name, value in expected[kind].items()]
@@ -74,7 +83,7 @@ def distance(found: dict[str, Any], expected: dict[str, Any]) -> float:
 @pytest.mark.parametrize("name", WHOLE)
 def test_two_processes_train_what_one_trains_with_the_doubled_batch(name: str, data: Path, pair: list[dict[str, Any]], tmp_path: Path) -> None:
     """One forward and one backward pass of twice the patches a step, against one of the batch in each process."""
-    doubled = squad.trained(name, data, tmp_path / "doubled", change=in_one_pass)
+    doubled = squad.trained(name, data, tmp_path / "doubled", change=in_two_passes if name in ROUNDED else in_one_pass)
     print(f"{name}: at most {distance(pair[0][name], doubled):.2g} apart after {squad.STEPS} steps")
     for found in pair:
         assert distance(found[name], doubled) <= 1e-5
