@@ -58,6 +58,18 @@ def test_a_damaged_part_is_named(tmp_path: Path) -> None:
         list(ledger.rows())
 
 
+def test_a_part_whose_rows_are_damaged_is_named_when_it_is_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onenex.batch.ledger._MERGED", 1)
+    ledger = Ledger(str(tmp_path))
+    ledger.add([row(f"unit {number}", source="x" * number) for number in range(200)])
+    (part,) = (tmp_path / "ledger").iterdir()
+    content = part.read_bytes()
+    part.write_bytes(content[:4] + bytes(400) + content[404:])  # the list of contents at the end is whole
+    with pytest.raises(DataError, match=part.name):
+        ledger.merge()
+    assert [one.name for one in (tmp_path / "ledger").iterdir()] == [part.name]
+
+
 @pytest.mark.parametrize("where", ["folder", "memory"])
 def test_merged_parts_hold_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     monkeypatch.setattr("onenex.batch.ledger._MERGED", 3)

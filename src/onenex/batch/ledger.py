@@ -64,7 +64,7 @@ class Ledger:
         parts = [name for name in storage.names_in(self.folder, ".parquet") if name.startswith("part-")]
         for start in range(0, len(parts) - _MERGED + 1, _MERGED):
             some = parts[start : start + _MERGED]
-            tables = [file.read() for file in map(self._open, some) if file is not None]
+            tables = [table for table in map(self._table, some) if table is not None]
             self._write("merged", _arrow()[0].concat_tables(tables, promote_options="default"))
             for name in some:  # killed here, rows are there twice: the same rows
                 storage.remove(storage.join(self.folder, name))
@@ -103,6 +103,14 @@ class Ledger:
         try:
             return None if content is None else _arrow()[1].ParquetFile(io.BytesIO(content))
         except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
+            raise self._damaged(name, error) from error
+
+    def _table(self, name: str) -> Any:
+        """Return all rows of a part; None if it has gone."""
+        file = self._open(name)
+        try:
+            return None if file is None else file.read()
+        except (OSError, ValueError) as error:
             raise self._damaged(name, error) from error
 
     def _damaged(self, name: str, error: Exception) -> DataError:
